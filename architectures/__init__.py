@@ -1,0 +1,5 @@
+"""The networks of the lecture, one file per paper, written so that each can be read beside its paper.
+
+`catalog.toml` lists them: paper, input, and the figures that each network must have. It is data and is read
+without torch. A file needs nothing but torch and `layers.py`; copy the two out and they work on their own.
+"""

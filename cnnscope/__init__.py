@@ -1,0 +1,77 @@
+"""cnnscope: what a neural network costs, before it runs.
+
+The public names are loaded on first use (PEP 562), so `import cnnscope` imports neither torch nor
+anything else heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnscope import errors, render
+    from cnnscope.analyses.costs import cost
+    from cnnscope.analyses.depths import depth
+    from cnnscope.analyses.layering import layers
+    from cnnscope.analyses.parameters import params
+    from cnnscope.analyses.receptive import receptive_field
+    from cnnscope.analyses.shape import shapes
+    from cnnscope.graph import ModelGraph
+    from cnnscope.summaries import summary
+    from cnnscope.table import Table, by_module
+    from cnnscope.tracing import trace
+    from cnnscope.zoo import build, names
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ModelGraph",
+    "Table",
+    "__version__",
+    "build",
+    "by_module",
+    "cost",
+    "depth",
+    "errors",
+    "layers",
+    "names",
+    "params",
+    "receptive_field",
+    "render",
+    "shapes",
+    "summary",
+    "trace",
+]
+
+# Public name -> the module that defines it; "" means that the name is itself a module of this package.
+_HOMES = {
+    "ModelGraph": "graph",
+    "Table": "table",
+    "build": "zoo",
+    "by_module": "table",
+    "cost": "analyses.costs",
+    "depth": "analyses.depths",
+    "errors": "",
+    "layers": "analyses.layering",
+    "names": "zoo",
+    "params": "analyses.parameters",
+    "receptive_field": "analyses.receptive",
+    "render": "",
+    "shapes": "analyses.shape",
+    "summary": "summaries",
+    "trace": "tracing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    value = import_module(f"{__name__}.{home or name}")
+    if home:
+        value = getattr(value, name)
+    globals()[name] = value  # the next use finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

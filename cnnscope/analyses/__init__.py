@@ -1,0 +1,1 @@
+"""Plain functions from a ModelGraph to a Table; no torch."""

@@ -1,0 +1,55 @@
+"""``cost``: MACs, FLOPs and bytes of every operator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..graph import ModelGraph, Op
+from ..table import Table, column, table
+from .op_costs import accessed, rule
+
+
+def _intensity(row: Mapping[str, Any]) -> float | None:
+    moved = (row["bytes_read"] or 0) + (row["bytes_written"] or 0)
+    return row["flops"] / moved if moved and row["flops"] is not None else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpCost:
+    """Work of one operator; None where no rule knows it."""
+
+    name: str = column("operator")
+    module: str = column("module", hidden=True)
+    kind: str = column("kind", default="")
+    macs: int | None = column("MACs", "MAC", fold="sum", default=None)
+    flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
+    bytes_read: int | None = column("read", "byte", fold="sum", default=None)
+    bytes_written: int | None = column("written", "byte", fold="sum", default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=_intensity, default=None)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def cost(graph: ModelGraph) -> Table[OpCost]:
+    """MACs, FLOPs, bytes read and written and arithmetic intensity (FLOPs for each byte) of every operator.
+
+    Bytes are those of a kernel that reads each input and writes each output once, without a cache between kernels.
+    An operator without a rule has None in ``macs`` and ``flops`` and stands in ``table.missing``.
+    """
+    rows = [op_cost(graph, op) for op in graph]
+    return table("cost", rows, OpCost, model=graph.name, input=graph.input_text)
+
+
+def op_cost(graph: ModelGraph, op: Op) -> OpCost:
+    """The row of one operator."""
+    sizes = graph.storages
+    found = rule(op)
+    macs, flops, read, written = found(op) if found else (None, None, None, None)
+    if read is None:
+        read = accessed(op.inputs, lambda storage: sizes[storage].bytes)
+    if written is None:
+        written = accessed(op.outputs, lambda storage: sizes[storage].bytes)
+    intensity = flops / (read + written) if flops is not None and read + written else None
+    missing = () if found else (op.kind,)
+    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, intensity, missing)

@@ -1,0 +1,180 @@
+"""``layers``: the table that people read, one row for each call of a layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
+from ..table import Table, column, table
+from .costs import op_cost
+from .parameters import first_readers, tally
+
+
+def _intensity(row: Mapping[str, Any]) -> float | None:
+    moved = (row["bytes_read"] or 0) + (row["bytes_written"] or 0)
+    return row["flops"] / moved if moved and row["flops"] is not None else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of a leaf module, or one operator that a larger module calls itself.
+
+    activation: bytes of its results that it allocated itself: nothing for a view or an in-place operator.
+    """
+
+    name: str = column("layer")
+    module: str = column("module", hidden=True)
+    type: str = column("type", default="")
+    output: Shape | None = column("output", "shape", fold="last", default=None)
+    kernel: Shape | None = column("kernel", "shape", default=None)
+    stride: Shape | None = column("stride", "shape", default=None)
+    padding: Shape | None = column("pad", "shape", default=None)
+    params: int = column("params", "count", fold="sum", default=0)
+    macs: int | None = column("MACs", "MAC", fold="sum", default=None)
+    flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
+    activation: int = column("activation", "byte", fold="sum", default=0)
+    input: Shape | None = column("input", "shape", fold="first", hidden=True, default=None)
+    dilation: Shape | None = column("dilation", "shape", hidden=True, default=None)
+    groups: int | None = column("groups", "count", hidden=True, default=None)
+    weights: int = column("weights", "count", fold="sum", hidden=True, default=0)
+    biases: int = column("biases", "count", fold="sum", hidden=True, default=0)
+    norm: int = column("norm", "count", fold="sum", hidden=True, default=0)
+    trainable: int = column("trainable", "count", fold="sum", hidden=True, default=0)
+    buffers: int = column("buffers", "count", fold="sum", hidden=True, default=0)
+    param_bytes: int = column("param memory", "byte", fold="sum", hidden=True, default=0)
+    bytes_read: int | None = column("read", "byte", fold="sum", hidden=True, default=None)
+    bytes_written: int | None = column("written", "byte", fold="sum", hidden=True, default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=_intensity, hidden=True, default=None)
+    repeat: int = column("repeat", "count", hidden=True, default=0)
+    ops: tuple[str, ...] = column("operators", fold="join", hidden=True, default=())
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def layers(graph: ModelGraph) -> Table[Layer]:
+    """One row for each call of a module that calls no other, and for each operator outside of those.
+
+    A module that is called again has a further row, ``name#2``, with its compute but without its parameters: they
+    are counted where they are read first. Parameters that nothing reads have rows of type ``unused``.
+    """
+    owners = first_readers(graph)
+    by_op: dict[str, list[Parameter]] = {}
+    for parameter in graph.parameters:
+        by_op.setdefault(owners.get(parameter.name, ""), []).append(parameter)
+    names: dict[str, int] = {}
+    rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
+    for each in by_op.get("", ()):
+        rows.append(_with_params(Layer(_unique(each.name, names), each.module, "unused", macs=0, flops=0), (each,)))
+    return table("layers", rows, Layer, model=graph.name, input=graph.input_text)
+
+
+def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:
+    """The layers in execution order: each leaf call with all its operators, each other operator with its call alone.
+
+    Leaf calls that run no operator (dropout in inference, identity) are there too, with none.
+    """
+    by_call: dict[int, list[Op]] = {}
+    for op in graph:
+        by_call.setdefault(op.call, []).append(op)
+    position = graph.positions
+    found: list[tuple[float, Call, tuple[Op, ...]]] = []
+    last = -1.0
+    for number, call in enumerate(graph.calls):
+        ops = by_call.get(number, [])
+        if call.leaf and number:
+            # Without operators it stands behind what ran before it: calls are in order.
+            last = position[ops[0].name] if ops else last + 1e-6
+            found.append((last, call, tuple(ops)))
+            last = position[ops[-1].name] if ops else last
+        else:
+            found.extend((position[op.name], call, (op,)) for op in ops)
+    return [(call, ops) for _, call, ops in sorted(found, key=lambda each: each[0])]
+
+
+def _row(graph: ModelGraph, by_op: Mapping[str, Sequence[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]) -> Layer:  # fmt: skip
+    whole = call.leaf and call.module != ""
+    name = call.module if whole else f"{call.module}.{ops[0].kind}" if call.module else ops[0].kind
+    outputs = call.outputs if whole and call.outputs else ops[-1].outputs[:1] if ops else ()
+    inputs = call.inputs if whole and call.inputs else _data_inputs(graph, ops)
+    costs = [op_cost(graph, op) for op in ops]
+    born = {storage for op in ops for storage in (value.storage for value in op.outputs)}
+    started = graph.storages
+    first = graph.positions[ops[0].name] if ops else 0
+    fresh = {value.storage for value in outputs if value.storage in born and started[value.storage].born >= first}
+    layer = Layer(
+        _unique(name, names),
+        call.module,
+        call.type if whole else ops[0].kind,
+        outputs[0].shape if outputs else None,
+        **_window(ops),
+        macs=_sum([each.macs for each in costs]),
+        flops=_sum([each.flops for each in costs]),
+        bytes_read=sum(each.bytes_read or 0 for each in costs),
+        bytes_written=sum(each.bytes_written or 0 for each in costs),
+        activation=sum(started[storage].bytes for storage in fresh),
+        input=inputs[0].shape if inputs else None,
+        repeat=call.repeat,
+        ops=tuple(op.name for op in ops),
+        missing=tuple(kind for each in costs for kind in each.missing),
+    )
+    own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
+    return _with_params(layer, own)
+
+
+def _with_params(layer: Layer, own: Sequence[Parameter]) -> Layer:
+    intensity = _intensity({name: getattr(layer, name) for name in ("bytes_read", "bytes_written", "flops")})
+    if not own:
+        return dataclasses.replace(layer, intensity=intensity)
+    counted = tally(layer.name, layer.module, layer.type, list(own))
+    return dataclasses.replace(
+        layer,
+        params=counted.params,
+        weights=counted.weights,
+        biases=counted.biases,
+        norm=counted.norm,
+        trainable=counted.trainable,
+        buffers=counted.buffers,
+        param_bytes=counted.bytes,
+        intensity=intensity,
+    )
+
+
+def _data_inputs(graph: ModelGraph, ops: tuple[Op, ...]) -> tuple[Value, ...]:
+    kinds = graph.storages
+    return tuple(value for op in ops for value in op.inputs if kinds[value.storage].kind not in ("param", "buffer"))
+
+
+def _window(ops: tuple[Op, ...]) -> dict[str, Any]:
+    """Kernel, stride, padding, dilation and groups of the one operator in the layer that slides a window."""
+    sliding = [op for op in ops if "kernel_size" in op.attrs or "convolution" in op.kind]
+    if len(sliding) != 1:
+        return {}
+    op = sliding[0]
+    dims = len(op.outputs[0].shape) - 2
+    kernel = op.attrs["kernel_size"] if "kernel_size" in op.attrs else op.inputs[1].shape[2:]
+    kernel = _spread(kernel, dims)
+    return {
+        "kernel": kernel,
+        # An empty stride means the kernel's own size.
+        "stride": _spread(op.attrs.get("stride") or kernel, dims),
+        "padding": _spread(op.attrs.get("padding", 0), dims),
+        "dilation": _spread(op.attrs.get("dilation", 1), dims),
+        "groups": op.attrs.get("groups"),
+    }
+
+
+def _spread(value: Any, dims: int) -> Shape:
+    given = value if isinstance(value, tuple) else (value,)
+    return tuple(given) * dims if len(given) == 1 and dims > 1 else tuple(given)
+
+
+def _sum(values: list[int | None]) -> int | None:
+    """None when nothing in it is known, as a row of its own; what is partly known stands beside ``missing``."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known or not values else None
+
+
+def _unique(name: str, names: dict[str, int]) -> str:
+    count = names[name] = names.get(name, 0) + 1
+    return name if count == 1 else f"{name}#{count}"

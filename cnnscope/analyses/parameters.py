@@ -1,0 +1,71 @@
+"""``params``: what the model has learned, by operator and by role."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..graph import ModelGraph, Parameter
+from ..table import Table, column, table
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpParams:
+    """Elements of the parameters that an operator is the first to read. ``params`` = weights + biases + norm."""
+
+    name: str = column("operator")
+    module: str = column("module", hidden=True)
+    kind: str = column("kind", default="")
+    params: int = column("params", "count", fold="sum", default=0)
+    weights: int = column("weights", "count", fold="sum", default=0)
+    biases: int = column("biases", "count", fold="sum", default=0)
+    norm: int = column("norm", "count", fold="sum", default=0)
+    trainable: int = column("trainable", "count", fold="sum", default=0)
+    buffers: int = column("buffers", "count", fold="sum", default=0)
+    bytes: int = column("memory", "byte", fold="sum", default=0)
+    shared: tuple[str, ...] = column("shared with", fold="join", hidden=True, default=())
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def params(graph: ModelGraph) -> Table[OpParams]:
+    """Parameters by operator, each counted once: where it is read first (views do not count as reading).
+
+    Weights, biases, parameters of normalisations and buffers are apart; buffers are no parameters. ``shared`` names
+    parameters that the operator reads after another one did. Parameters that no operator reads have rows of their
+    own, of kind ``unused``, so that the total is the model's.
+    """
+    owners = first_readers(graph)
+    by_op: dict[str, list[Parameter]] = {}
+    for parameter in graph.parameters:
+        by_op.setdefault(owners.get(parameter.name, ""), []).append(parameter)
+    rows = []
+    for op in graph:
+        shared = () if op.view else tuple(name for name in dict.fromkeys(op.params) if owners[name] != op.name)
+        rows.append(tally(op.name, op.module, op.kind, by_op.get(op.name, ()), shared))
+    rows.extend(tally(each.name, each.module, "unused", (each,)) for each in by_op.get("", ()))
+    return table("params", rows, OpParams, model=graph.name, input=graph.input_text)
+
+
+def first_readers(graph: ModelGraph) -> dict[str, str]:
+    """Name of the operator that reads each parameter or buffer first; of a view where nothing else reads it."""
+    readers: dict[str, str] = {}
+    views: dict[str, str] = {}
+    for op in graph:
+        for name in op.params:
+            (views if op.view else readers).setdefault(name, op.name)
+    return views | readers
+
+
+def tally(name: str, module: str, kind: str, own: tuple[Parameter, ...] | list[Parameter], shared: tuple[str, ...] = ()) -> OpParams:  # fmt: skip
+    """One row from the parameters that belong to it."""
+    if not own:
+        return OpParams(name, module, kind, shared=shared)
+    count = dict.fromkeys(("weight", "bias", "norm", "buffer"), 0)
+    trainable = memory = 0
+    for each in own:
+        count[each.role] += each.numel
+        trainable += each.numel if each.trainable else 0
+        memory += each.bytes
+    learned = count["weight"] + count["bias"] + count["norm"]
+    return OpParams(
+        name, module, kind, learned, count["weight"], count["bias"], count["norm"], trainable, count["buffer"], memory, shared
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""What can go wrong, as a caller sees it.
+
+    CnnscopeError                 anything this package refuses, with a message for people
+    |-- UnknownArchitecture       a zoo name that does not exist; names the closest ones
+    |-- UnusableTarget            a target that cannot be loaded: no such file, attribute or package
+    |-- UnusableInput             an input description that cannot be understood
+    |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
+    |-- UnwritableOutput          a file or folder that cannot be written
+    '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
+
+Every message is one to three lines: the fact, the caller's own values, and the way out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .graph import ModelGraph
+
+
+class CnnscopeError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UnknownArchitecture(CnnscopeError, LookupError):
+    """The zoo has no architecture of that name."""
+
+
+class UnusableTarget(CnnscopeError):
+    """A model target (file, module, library name) that does not lead to a model."""
+
+
+class UnusableInput(CnnscopeError, ValueError):
+    """An input that is neither a shape nor a tensor nor a structure of them."""
+
+
+class UntraceableModel(CnnscopeError):
+    """The model could not be run to its end on tensors without data.
+
+    Attributes:
+        graph: what was recorded up to the failure, or None when nothing was.
+        layer: dotted path of the module whose forward was running.
+    The user's own exception is the ``__cause__``.
+    """
+
+    def __init__(self, message: str, *, graph: ModelGraph | None = None, layer: str = "") -> None:
+        super().__init__(message)
+        self.graph = graph
+        self.layer = layer
+
+
+class UnwritableOutput(CnnscopeError, OSError):
+    """A result that could not be written where it was asked for."""
+
+
+class InvalidGraph(CnnscopeError, ValueError):
+    """A graph with a repeated name, or one that uses a value before it is made."""

@@ -1,0 +1,249 @@
+"""The traced program as plain, immutable data: no torch, no arithmetic.
+
+A ``ModelGraph`` holds every ATen operator of one run in the order in which the eager program called it. A
+``Value`` is a tensor without its numbers; a ``Storage`` is the memory that one or more values live in, with
+the operators between which it exists; an ``Op`` is one operator call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import networkx as nx
+
+from .errors import InvalidGraph
+
+Shape = tuple[int, ...]
+
+ITEM_BYTES = {
+    "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex32": 4, "complex64": 8, "complex128": 16,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+    "qint8": 1, "quint8": 1, "qint32": 4,
+}  # fmt: skip
+
+
+class Value(NamedTuple):
+    """A tensor without its numbers.
+
+    ``storage`` indexes ``ModelGraph.storages``: two values with the same storage are views of the same memory.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    storage: int
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the elements seen, which an expanded view may see more than once."""
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+class Storage(NamedTuple):
+    """Memory that values live in.
+
+    kind: input, param, buffer, constant, activation, and with a training step saved, gradient, optimizer, temporary.
+    born, dies: index of the operator that allocates it and of the operator before which it is freed;
+    born is -1 for what exists before the run, dies is None for what outlives it.
+    """
+
+    id: int
+    bytes: int
+    kind: str
+    born: int
+    dies: int | None
+
+
+class Parameter(NamedTuple):
+    """A parameter or buffer of the model, once, however many names it has.
+
+    role: weight, bias, norm or buffer. ``names`` are all its dotted paths, the first being the canonical one.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    role: str
+    trainable: bool
+    storage: int
+    names: tuple[str, ...]
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+    @property
+    def module(self) -> str:
+        """Dotted path of the module that owns it."""
+        return self.name.rpartition(".")[0]
+
+
+class Call(NamedTuple):
+    """One call of one module. Index 0 is the call of the whole model, whose path is ''.
+
+    module: dotted path; type: class name; parent: index of the calling call, -1 for the root;
+    repeat: 0 for the first call of this module, 1 for the second ...; leaf: it called no other module.
+    inputs, outputs: the tensors among its positional arguments and in what it returned.
+    """
+
+    module: str
+    type: str
+    parent: int
+    repeat: int
+    leaf: bool
+    inputs: tuple[Value, ...] = ()
+    outputs: tuple[Value, ...] = ()
+
+
+class Op(NamedTuple):
+    """One operator call of the eager program.
+
+    name: unique in the graph; kind: ATen name without namespace and overload, a trailing ``_`` for in-place.
+    inputs/outputs: values in argument order; ``roles`` names the argument of each input (input, weight, bias ...).
+    params: canonical names of the parameters and buffers it reads, also through views.
+    attrs: its other arguments by name, defaults included.
+    module: dotted path of the module whose forward called it; call: index into ``ModelGraph.calls``.
+    after: names of operators whose in-place writes it sees through another view, beside its inputs' producers.
+    view: it returns another view of its input and touches no element.
+    pointwise: each element of the result follows from the elements at its place, says the operator's schema.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    params: tuple[str, ...]
+    attrs: Mapping[str, Any]
+    module: str
+    phase: str
+    roles: tuple[str, ...] = ()
+    call: int = 0
+    after: tuple[str, ...] = ()
+    view: bool = False
+    pointwise: bool = False
+
+    @property
+    def in_place(self) -> bool:
+        """It writes into memory that existed before."""
+        return self.kind.endswith("_") and not self.kind.endswith("__")
+
+    def input(self, role: str) -> Value | None:
+        """The first input that stands at the argument ``role``, or None."""
+        for value, name in zip(self.inputs, self.roles, strict=True):
+            if name == role:
+                return value
+        return None
+
+
+class ModelGraph:
+    """One run of a model: its operators in execution order, with their values and storages.
+
+    Iterating gives the operators; ``graph["conv1.convolution"]`` is one by name; ``graph.dag`` is the frozen
+    ``networkx.DiGraph`` of operator names with node attribute ``op`` and edge attribute ``values``.
+
+    Raises:
+        InvalidGraph: a name used twice, or a value used before it is made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ops: tuple[Op, ...],
+        storages: tuple[Storage, ...],
+        *,
+        inputs: tuple[Value, ...] = (),
+        outputs: tuple[Value, ...] = (),
+        parameters: tuple[Parameter, ...] = (),
+        calls: tuple[Call, ...] = (Call("", "", -1, 0, False),),
+        train: bool = False,
+    ) -> None:
+        self.name = name
+        self.ops = ops
+        self.storages = storages
+        self.inputs = inputs
+        self.outputs = outputs
+        self.parameters = parameters
+        self.calls = calls
+        self.train = train
+        self._by_name = {op.name: op for op in ops}
+        self._check()
+
+    def _check(self) -> None:
+        if len(self._by_name) != len(self.ops):
+            seen: set[str] = set()
+            twice = next(op.name for op in self.ops if op.name in seen or seen.add(op.name))  # type: ignore[func-returns-value]
+            raise InvalidGraph(f"two operators of {self.name or 'the graph'} are named {twice!r}")
+        # By storage, because an alias made in C++ (a detached tensor) is a value that no operator returned.
+        made = {storage.id for storage in self.storages if storage.born < 0}
+        for op in self.ops:
+            for value in op.inputs:
+                if value.storage not in made:
+                    raise InvalidGraph(f"{op.name!r} uses {value.name!r} before any operator makes it")
+            made.update([value.storage for value in op.outputs])
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self.ops)
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def __getitem__(self, name: str) -> Op:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __repr__(self) -> str:
+        return f"<ModelGraph {self.name}: {len(self.ops)} operators, {len(self.parameters)} parameters and buffers>"
+
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Index of each operator in execution order, by name."""
+        return {op.name: i for i, op in enumerate(self.ops)}
+
+    @cached_property
+    def producers(self) -> Mapping[str, str]:
+        """Name of the operator that makes each value, by value name."""
+        return {value.name: op.name for op in self.ops for value in op.outputs}
+
+    @cached_property
+    def dag(self) -> nx.DiGraph:
+        """The frozen graph of operators; an edge's ``values`` are the tensors that flow along it.
+
+        An edge without values is an order alone: the head sees an in-place write of the tail through a view.
+        """
+        dag = nx.DiGraph(name=self.name)
+        producers = self.producers
+        edges: dict[tuple[str, str], tuple[Value, ...]] = {}
+        for op in self.ops:
+            dag.add_node(op.name, op=op)
+            for value in op.inputs:
+                source = producers.get(value.name)
+                if source is not None and value not in (flow := edges.get((source, op.name), ())):
+                    edges[source, op.name] = (*flow, value)
+            for source in op.after:
+                edges.setdefault((source, op.name), ())
+        dag.add_edges_from((tail, head, {"values": values}) for (tail, head), values in edges.items())
+        return nx.freeze(dag)
+
+    @cached_property
+    def types(self) -> Mapping[str, str]:
+        """Class name of every module that was called, by dotted path."""
+        return {call.module: call.type for call in reversed(self.calls)}
+
+    @property
+    def input_text(self) -> str:
+        """The inputs as the command line writes them: ``1x3x224x224``, several joined by a comma."""
+        return ", ".join("x".join(map(str, value.shape)) or "scalar" for value in self.inputs)
