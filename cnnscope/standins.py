@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,23 +15,62 @@ from torch import nn
 
 Memo = dict[int, Any]
 
-_ATOMS = (int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size)
-_PLAIN_CONTAINERS = (dict, OrderedDict, list, set)
+_ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size))
+_CONTAINERS = frozenset((dict, OrderedDict, list, set))
 
 
-def stand_in(model: nn.Module) -> tuple[nn.Module, Memo, list[torch.Tensor]]:
-    """The weightless copy of ``model``, the memo from ``id`` of each original to its copy, and the tensors with data.
+class Originals:
+    """What has been copied: the copy by ``id`` of each original, and the original tensors that have data."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.memo: Memo = {}
+        self.with_data: list[torch.Tensor] = []
+        self._model = model
+        self._all_registered = False
+
+    def double(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The copy of a tensor; a tensor that is on meta already is its own."""
+        twin = self.memo.get(id(tensor))
+        if twin is None:
+            if tensor.is_meta:
+                twin = tensor
+            else:
+                twin = on_meta(tensor)
+                self.with_data.append(tensor)
+            self.memo[id(tensor)] = twin
+        return twin
+
+    def register_all(self) -> None:
+        """Give every tensor of the model its double, also those in plain containers among the attributes.
+
+        ``copy.deepcopy`` asks the memo first, so it will copy no weight and keep tied tensors tied.
+        """
+        if not self._all_registered:
+            self._all_registered = True
+            for module in self._model.modules():
+                for name, value in module.__dict__.items():
+                    if name != "_modules":
+                        self._register(value)
+
+    def _register(self, value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            self.double(value)
+        elif isinstance(value, dict):
+            for item in value.values():
+                self._register(item)
+        elif isinstance(value, (list, tuple, set)):
+            for item in value:
+                self._register(item)
+
+
+def stand_in(model: nn.Module) -> tuple[nn.Module, Originals]:
+    """The weightless copy of ``model``, and what it was copied from.
 
     Tensors that are on meta already are shared, not copied. Attributes that cannot be copied (locks, open files)
     are shared too.
     """
-    memo: Memo = {}
-    originals: list[torch.Tensor] = []
-    for module in model.modules():
-        for name, value in module.__dict__.items():
-            if name != "_modules" and type(value) not in _ATOMS:
-                _register_tensors(value, memo, originals)
-    return _clone(model, memo), memo, originals
+    originals = Originals(model)
+    return _clone(model, originals), originals
 
 
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -50,54 +88,41 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return bare.requires_grad_(tensor.requires_grad and tensor.is_leaf)
 
 
-def _register_tensors(value: Any, memo: Memo, originals: list[torch.Tensor]) -> None:
-    """Put the meta copy of each tensor in a structure of plain containers into the memo.
-
-    ``copy.deepcopy`` asks the memo first, so no weight is ever copied and a tied tensor stays tied.
-    """
-    if isinstance(value, torch.Tensor):
-        if id(value) not in memo:
-            memo[id(value)] = value if value.is_meta else on_meta(value)
-            if not value.is_meta:
-                originals.append(value)
-    elif isinstance(value, dict):
-        for item in value.values():
-            _register_tensors(item, memo, originals)
-    elif isinstance(value, (list, tuple, set)):
-        for item in value:
-            _register_tensors(item, memo, originals)
-
-
-def _clone(module: nn.Module, memo: Memo) -> nn.Module:
+def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     """Copy a module tree; ``copy.deepcopy`` alone would do the same at ten times the cost."""
+    memo = originals.memo
     if id(module) in memo:
         return memo[id(module)]
     if type(module).__name__ == "OptimizedModule":  # torch.compile's wrapper: trace what it wraps
-        return _clone(module._orig_mod, memo)  # type: ignore[arg-type]
+        return _clone(module._orig_mod, originals)  # type: ignore[arg-type]
     cls = type(module)
     if _copies_itself(cls):
+        originals.register_all()
         return copy.deepcopy(module, memo).to("meta")
     twin = cls.__new__(cls)
     memo[id(module)] = twin
     attributes = twin.__dict__
     for name, value in module.__dict__.items():
         kind = type(value)
-        if kind in _ATOMS or kind in _PLAIN_CONTAINERS and not value:
-            attributes[name] = value if kind in _ATOMS else kind()
+        if kind in _ATOMS:
+            attributes[name] = value
+        elif kind in _CONTAINERS and not value:
+            attributes[name] = kind()
         elif name == "_modules":
-            attributes[name] = kind((key, child and _clone(child, memo)) for key, child in value.items())
+            attributes[name] = {key: child and _clone(child, originals) for key, child in value.items()}
         elif name in ("_parameters", "_buffers"):
-            attributes[name] = kind((key, memo.get(id(tensor))) for key, tensor in value.items())
+            attributes[name] = {key: None if t is None else originals.double(t) for key, t in value.items()}
         else:
-            attributes[name] = _copied(value, memo)
+            attributes[name] = _copied(value, originals)
     return twin
 
 
-def _copied(value: Any, memo: Memo) -> Any:
-    if isinstance(value, tuple) and all(type(item) in _ATOMS for item in value):
-        return value
+def _copied(value: Any, originals: Originals) -> Any:
+    if type(value) in (tuple, list) and all(type(item) in _ATOMS for item in value):
+        return value if type(value) is tuple else list(value)
+    originals.register_all()
     try:
-        return copy.deepcopy(value, memo)
+        return copy.deepcopy(value, originals.memo)
     except Exception:  # anything may refuse to be copied; sharing it is what running the model would do
         return value
 
@@ -110,7 +135,7 @@ def _copies_itself(cls: type) -> bool:
     known = _self_copying.get(cls)
     if known is None:
         names = ("__reduce_ex__", "__reduce__", "__getstate__")
-        own: list[Callable[..., Any]] = [getattr(cls, name, None) for name in names]
-        known = hasattr(cls, "__deepcopy__") or own != [getattr(object, name, None) for name in names]
+        own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in names)
+        known = hasattr(cls, "__deepcopy__") or own
         _self_copying[cls] = known
     return known

@@ -8,10 +8,11 @@ from typing import Any
 
 from ..graph import ModelGraph, Op
 from ..table import Table, column, table
-from .op_costs import accessed, rule
+from .op_costs import accessed, work
 
 
-def _intensity(row: Mapping[str, Any]) -> float | None:
+def intensity(row: Mapping[str, Any]) -> float | None:
+    """FLOPs for each byte, of columns that are added up."""
     moved = (row["bytes_read"] or 0) + (row["bytes_written"] or 0)
     return row["flops"] / moved if moved and row["flops"] is not None else None
 
@@ -27,7 +28,7 @@ class OpCost:
     flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
     bytes_read: int | None = column("read", "byte", fold="sum", default=None)
     bytes_written: int | None = column("written", "byte", fold="sum", default=None)
-    intensity: float | None = column("FLOP/byte", "ratio", fold=_intensity, default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=intensity, default=None)
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
@@ -37,19 +38,15 @@ def cost(graph: ModelGraph) -> Table[OpCost]:
     Bytes are those of a kernel that reads each input and writes each output once, without a cache between kernels.
     An operator without a rule has None in ``macs`` and ``flops`` and stands in ``table.missing``.
     """
-    rows = [op_cost(graph, op) for op in graph]
+    rows = [_row(graph, op) for op in graph]
     return table("cost", rows, OpCost, model=graph.name, input=graph.input_text)
 
 
-def op_cost(graph: ModelGraph, op: Op) -> OpCost:
-    """The row of one operator."""
-    sizes = graph.storages
-    found = rule(op)
-    macs, flops, read, written = found(op) if found else (None, None, None, None)
-    if read is None:
-        read = accessed(op.inputs, lambda storage: sizes[storage].bytes)
-    if written is None:
-        written = accessed(op.outputs, lambda storage: sizes[storage].bytes)
-    intensity = flops / (read + written) if flops is not None and read + written else None
-    missing = () if found else (op.kind,)
-    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, intensity, missing)
+def _row(graph: ModelGraph, op: Op) -> OpCost:
+    known = work(op, graph.storages)
+    if known is None:
+        read, written = accessed(op.inputs, graph.storages), accessed(op.outputs, graph.storages)
+        return OpCost(op.name, op.module, op.kind, None, None, read, written, None, (op.kind,))
+    macs, flops, read, written = known
+    moved = (read or 0) + (written or 0)
+    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, flops / moved if moved else None)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
-from .costs import op_cost
-from .parameters import first_readers, tally
-
-
-def _intensity(row: Mapping[str, Any]) -> float | None:
-    moved = (row["bytes_read"] or 0) + (row["bytes_written"] or 0)
-    return row["flops"] / moved if moved and row["flops"] is not None else None
+from .costs import intensity
+from .op_costs import work
+from .parameters import OpParams, first_readers, tally
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Layer:
     param_bytes: int = column("param memory", "byte", fold="sum", hidden=True, default=0)
     bytes_read: int | None = column("read", "byte", fold="sum", hidden=True, default=None)
     bytes_written: int | None = column("written", "byte", fold="sum", hidden=True, default=None)
-    intensity: float | None = column("FLOP/byte", "ratio", fold=_intensity, hidden=True, default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=intensity, hidden=True, default=None)
     repeat: int = column("repeat", "count", hidden=True, default=0)
     ops: tuple[str, ...] = column("operators", fold="join", hidden=True, default=())
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
@@ -65,7 +61,8 @@ def layers(graph: ModelGraph) -> Table[Layer]:
     names: dict[str, int] = {}
     rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
     for each in by_op.get("", ()):
-        rows.append(_with_params(Layer(_unique(each.name, names), each.module, "unused", macs=0, flops=0), (each,)))
+        own = _params(tally(each.name, each.module, "unused", (each,)))
+        rows.append(Layer(_unique(each.name, names), each.module, "unused", macs=0, flops=0, **own))
     return table("layers", rows, Layer, model=graph.name, input=graph.input_text)
 
 
@@ -92,52 +89,66 @@ def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:
     return [(call, ops) for _, call, ops in sorted(found, key=lambda each: each[0])]
 
 
-def _row(graph: ModelGraph, by_op: Mapping[str, Sequence[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]) -> Layer:  # fmt: skip
+def _row(graph: ModelGraph, by_op: dict[str, list[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]) -> Layer:  # fmt: skip
     whole = call.leaf and call.module != ""
-    name = call.module if whole else f"{call.module}.{ops[0].kind}" if call.module else ops[0].kind
+    kind = call.type if whole else ops[0].kind
+    name = call.module if whole else f"{call.module}.{kind}" if call.module else kind
     outputs = call.outputs if whole and call.outputs else ops[-1].outputs[:1] if ops else ()
     inputs = call.inputs if whole and call.inputs else _data_inputs(graph, ops)
-    costs = [op_cost(graph, op) for op in ops]
-    born = {storage for op in ops for storage in (value.storage for value in op.outputs)}
-    started = graph.storages
-    first = graph.positions[ops[0].name] if ops else 0
-    fresh = {value.storage for value in outputs if value.storage in born and started[value.storage].born >= first}
-    layer = Layer(
+    own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
+    return Layer(
         _unique(name, names),
         call.module,
-        call.type if whole else ops[0].kind,
+        kind,
         outputs[0].shape if outputs else None,
-        **_window(ops),
-        macs=_sum([each.macs for each in costs]),
-        flops=_sum([each.flops for each in costs]),
-        bytes_read=sum(each.bytes_read or 0 for each in costs),
-        bytes_written=sum(each.bytes_written or 0 for each in costs),
-        activation=sum(started[storage].bytes for storage in fresh),
+        activation=_allocated(graph, ops, outputs),
         input=inputs[0].shape if inputs else None,
         repeat=call.repeat,
-        ops=tuple(op.name for op in ops),
-        missing=tuple(kind for each in costs for kind in each.missing),
+        ops=tuple([op.name for op in ops]),
+        **_window(ops),
+        **_work(graph, ops),
+        **(_params(tally(name, call.module, kind, own)) if own else {}),
     )
-    own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
-    return _with_params(layer, own)
 
 
-def _with_params(layer: Layer, own: Sequence[Parameter]) -> Layer:
-    intensity = _intensity({name: getattr(layer, name) for name in ("bytes_read", "bytes_written", "flops")})
-    if not own:
-        return dataclasses.replace(layer, intensity=intensity)
-    counted = tally(layer.name, layer.module, layer.type, list(own))
-    return dataclasses.replace(
-        layer,
-        params=counted.params,
-        weights=counted.weights,
-        biases=counted.biases,
-        norm=counted.norm,
-        trainable=counted.trainable,
-        buffers=counted.buffers,
-        param_bytes=counted.bytes,
-        intensity=intensity,
-    )
+def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
+    """MACs, FLOPs and bytes of the operators together; None when nothing is known, ``missing`` names the unknown."""
+    macs = flops = read = written = 0
+    missing = []
+    for op in ops:
+        cost = work(op, graph.storages)
+        if cost is None:
+            missing.append(op.kind)
+        else:
+            macs += cost.macs
+            flops += cost.flops
+            read += cost.read or 0
+            written += cost.written or 0
+    if missing and len(missing) == len(ops):
+        return {"missing": tuple(missing)}
+    sums: dict[str, Any] = {"macs": macs, "flops": flops, "bytes_read": read, "bytes_written": written}
+    return {**sums, "intensity": intensity(sums), "missing": tuple(missing)}
+
+
+def _allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> int:
+    """Bytes of the storages that the outputs live in and that were born in these operators."""
+    if not ops:
+        return 0
+    first, last = graph.positions[ops[0].name], graph.positions[ops[-1].name]
+    storages = {value.storage: graph.storages[value.storage] for value in outputs}
+    return sum(storage.bytes for storage in storages.values() if first <= storage.born <= last)
+
+
+def _params(counted: OpParams) -> dict[str, int]:
+    return {
+        "params": counted.params,
+        "weights": counted.weights,
+        "biases": counted.biases,
+        "norm": counted.norm,
+        "trainable": counted.trainable,
+        "buffers": counted.buffers,
+        "param_bytes": counted.bytes,
+    }
 
 
 def _data_inputs(graph: ModelGraph, ops: tuple[Op, ...]) -> tuple[Value, ...]:
@@ -167,12 +178,6 @@ def _window(ops: tuple[Op, ...]) -> dict[str, Any]:
 def _spread(value: Any, dims: int) -> Shape:
     given = value if isinstance(value, tuple) else (value,)
     return tuple(given) * dims if len(given) == 1 and dims > 1 else tuple(given)
-
-
-def _sum(values: list[int | None]) -> int | None:
-    """None when nothing in it is known, as a row of its own; what is partly known stands beside ``missing``."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known or not values else None
 
 
 def _unique(name: str, names: dict[str, int]) -> str:

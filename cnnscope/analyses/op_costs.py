@@ -11,10 +11,10 @@ says of it (a view, a pointwise function). None means that nobody knows, and is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..graph import Op, Shape, Value
+from ..graph import Op, Shape, Storage, Value
 
 
 class Cost(NamedTuple):
@@ -274,7 +274,7 @@ RULES: dict[str, Rule] = {
     **_rules(overwritten, "copy_"),
     **_rules(looked_up, "index _unsafe_index index_select gather embedding take"),
     **_rules(scattered, "index_put index_copy scatter masked_scatter index_fill _index_put_impl"),
-    **_rules(pointwise, "where masked_fill clamp clamp_min clamp_max bernoulli index_add scatter_add scatter_reduce "
+    **_rules(pointwise, "hardswish hardsigmoid hardtanh relu relu6 sigmoid tanh gelu silu elu selu leaky_relu mish where masked_fill clamp clamp_min clamp_max bernoulli index_add scatter_add scatter_reduce "
              "cumsum cumprod cummax cummin logcumsumexp softshrink hardshrink threshold prelu _prelu_kernel glu "
              "searchsorted multinomial col2im max_unpool2d max_unpool3d"),
     **_rules(added, "add sub rsub"),
@@ -318,6 +318,21 @@ RULES: dict[str, Rule] = {
 }  # fmt: skip
 
 
-def accessed(values: tuple[Value, ...], storage_bytes: Callable[[int], int]) -> int:
+def work(op: Op, storages: Sequence[Storage]) -> Cost | None:
+    """The cost of one operator with its bytes, or None where no rule knows it."""
+    found = rule(op)
+    if found is None:
+        return None
+    macs, flops, read, written = found(op)
+    if read is None:
+        read = accessed(op.inputs, storages)
+    if written is None:
+        written = accessed(op.outputs, storages)
+    return Cost(macs, flops, read, written)
+
+
+def accessed(values: tuple[Value, ...], storages: Sequence[Storage]) -> int:
     """Bytes of the distinct values; an expanded view cannot touch more than its storage holds."""
-    return sum(min(value.bytes, storage_bytes(value.storage)) for value in set(values))
+    if len(values) > 1:
+        values = tuple(set(values))
+    return sum([min(value.bytes, storages[value.storage].bytes) for value in values])

@@ -1,0 +1,321 @@
+"""Which stretch of one input axis each element of a tensor sees: exact arithmetic on whole numbers.
+
+The element at index (i, j, ...) of a tensor sees the places ``low + Σ low_d(i_d)`` to ``high + Σ high_d(i_d)`` of the
+axis: a ``Window`` that moves along each dimension d in its own way, a ``Motion``. A convolution moves evenly; phases
+that differ (transposed convolution, upsampling, uneven bins, dimensions made one) repeat with a period. What the
+tensor as a whole sees is a tuple of Windows, the hull of which is meant: two branches become one Window where that is
+exact, and stay two where it is not. No Window: it sees nothing of the axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, reduce
+from itertools import product
+from typing import NamedTuple
+
+NOWHERE = math.inf  # low of an index that sees nothing; its high is -NOWHERE
+LIMIT = 16  # Windows of one tensor; beyond that the field is unknown
+
+Place = float  # whole numbers, and the two infinities
+
+
+class Undecided(Exception):
+    """There is no exact answer: the field is unknown."""
+
+
+class Motion(NamedTuple):
+    """How a window moves along a dimension of ``size`` indices.
+
+    low(i) = lows[i % p] + advance * (i // p) with the period p = len(lows); high(i) likewise. It goes on beyond both
+    ends, as padding needs it. advance None: irregular, one entry for each index and nothing beyond the ends.
+    In normal form the period is the shortest, and the first index that sees something has low = high = 0.
+    """
+
+    size: int
+    advance: int | None
+    lows: tuple[Place, ...]
+    highs: tuple[Place, ...]
+
+    @property
+    def still(self) -> bool:
+        return self.advance == 0 and len(self.lows) == 1
+
+    def at(self, index: int) -> tuple[Place, Place]:
+        """low and high at an index, which may lie beyond the ends."""
+        if self.advance is None:
+            return (self.lows[index], self.highs[index]) if 0 <= index < self.size else (NOWHERE, -NOWHERE)
+        turn, rest = divmod(index, len(self.lows))
+        return self.lows[rest] + self.advance * turn, self.highs[rest] + self.advance * turn
+
+    def span(self) -> tuple[Place, Place]:
+        """The lowest low and the highest high of all indices."""
+        if self.advance is None:
+            return min(self.lows), max(self.highs)
+        period = len(self.lows)
+        ends = [i for r in range(min(period, self.size)) for i in (r, r + (self.size - 1 - r) // period * period)]
+        return min(self.at(i)[0] for i in ends), max(self.at(i)[1] for i in ends)
+
+
+class Window(NamedTuple):
+    """A stretch ``low`` to ``high`` (both included) that moves along each dimension of a tensor."""
+
+    low: Place
+    high: Place
+    motions: tuple[Motion, ...]
+
+    def at(self, index: Sequence[int]) -> tuple[Place, Place]:
+        """What the element at the index sees, from and to."""
+        parts = [motion.at(i) for motion, i in zip(self.motions, index, strict=True)]
+        return self.low + sum(low for low, _ in parts), self.high + sum(high for _, high in parts)
+
+    @property
+    def still(self) -> bool:
+        return all(motion.still for motion in self.motions)
+
+
+Windows = tuple[Window, ...]
+Placed = tuple[Motion, Place, Place]  # a Motion in normal form, and what it took away from low and high
+
+
+class Reads(NamedTuple):
+    """Which indices of its input an operator reads along one dimension, for ``size`` outputs.
+
+    Output o reads ``sources[o % q]``, moved by ``advance`` for each q = len(sources) outputs before it. advance None:
+    sources are given for each output.
+    """
+
+    size: int
+    advance: int | None
+    sources: tuple[Sequence[int], ...]
+
+
+@lru_cache(maxsize=1024)
+def still(size: int) -> Motion:
+    """No motion: every index sees the same."""
+    return Motion(size, 0, (0,), (0,))
+
+
+def normal(size: int, advance: int | None, lows: Sequence[Place], highs: Sequence[Place]) -> Placed | None:
+    """A Motion in normal form; None if no index sees anything."""
+    seeing = next((i for i, low in enumerate(lows) if low < NOWHERE), None)
+    if seeing is None:
+        return None
+    low, high = lows[seeing], highs[seeing]
+    return _shortest(size, advance, tuple([x - low for x in lows]), tuple([x - high for x in highs])), low, high
+
+
+def _shortest(size: int, advance: int | None, lows: tuple[Place, ...], highs: tuple[Place, ...]) -> Motion:
+    """The Motion with the shortest period that there is, which also finds that irregular entries repeat."""
+    count = len(lows)
+    if count > size:  # less than one period is left
+        advance, count, lows, highs = None, size, lows[:size], highs[:size]
+    if count == 1:
+        return Motion(size, advance or 0, (0,), (0,))
+    for period in range(1, count // 2 + 1):
+        step = lows[period] - lows[0]
+        if advance is not None and (count % period or step * (count // period) != advance):
+            continue
+        if highs[period] - highs[0] == step and abs(step) < NOWHERE and all(
+            lows[i] - lows[i - period] == step == highs[i] - highs[i - period] for i in range(period, count)
+        ):
+            return Motion(size, int(step), lows[:period], highs[:period])
+    return Motion(size, advance, lows, highs)
+
+
+@lru_cache(maxsize=4096)
+def reread(motion: Motion, reads: Reads) -> Placed | None:
+    """The motion along the output of an operator that reads along this one; None if it reads nothing that sees."""
+    period, count = len(motion.lows), len(reads.sources)
+    advance = None
+    if motion.advance is not None and reads.advance is not None:
+        turns = period // math.gcd(period, reads.advance)
+        advance, count = motion.advance * reads.advance * turns // period, count * turns
+    lows, highs = [], []
+    for output in range(count):
+        turn, rest = divmod(output, len(reads.sources))
+        shift = turn * (reads.advance or 0)
+        sources = reads.sources[rest]
+        if period == 1 and len(sources) > 2:  # an even motion has its extremes at the ends
+            sources = (min(sources), max(sources))
+        seen = [motion.at(source + shift) for source in sources]
+        lows.append(min([low for low, _ in seen], default=NOWHERE))
+        highs.append(max([high for _, high in seen], default=-NOWHERE))
+    return normal(reads.size, advance, lows, highs)
+
+
+def _merged(outer: Motion, inner: Motion) -> Motion:
+    """Two neighbouring dimensions as one."""
+    if inner.size == 1 or outer.size == 1:
+        return outer if inner.size == 1 else inner
+    if inner.still and outer.still:
+        return still(outer.size * inner.size)
+    inside = [inner.at(i) for i in range(inner.size)]
+    lows = tuple([low + each for low in outer.lows for each, _ in inside])
+    highs = tuple([high + each for high in outer.highs for _, each in inside])
+    return _shortest(outer.size * inner.size, outer.advance, lows, highs)
+
+
+@lru_cache(maxsize=1024)
+def _split(motion: Motion, inner: int) -> list[tuple[Motion, Motion, Place, Place]]:
+    """One dimension as two, (outer, inner, low, high); rows that move differently inside become several."""
+    outer = motion.size // inner
+    if outer == 1 or inner == 1:
+        return [(still(1), motion, 0, 0) if outer == 1 else (motion, still(1), 0, 0)]
+    rows, advance = outer, None
+    if motion.advance is not None:
+        repeat = math.lcm(len(motion.lows), inner)
+        if repeat // inner <= outer:
+            rows, advance = repeat // inner, motion.advance * (repeat // len(motion.lows))
+    profiles: dict[Motion, tuple[list[Place], list[Place]]] = {}
+    for row in range(rows):
+        entries = [motion.at(row * inner + i) for i in range(inner)]
+        placed = normal(inner, None, [low for low, _ in entries], [high for _, high in entries])
+        if placed is not None:
+            lows, highs = profiles.setdefault(placed[0], ([NOWHERE] * rows, [-NOWHERE] * rows))
+            lows[row], highs[row] = placed[1:]
+    parts = []
+    for profile, (lows, highs) in profiles.items():
+        placed = normal(outer, advance, lows, highs)
+        assert placed is not None
+        parts.append((placed[0], profile, placed[1], placed[2]))
+    return parts
+
+
+def _splits(motion: Motion, sizes: Sequence[int]) -> list[tuple[Place, Place, tuple[Motion, ...]]]:
+    if len(sizes) < 2:
+        return [(0, 0, (motion,) * len(sizes))]
+    return [
+        (low + more_low, high + more_high, (outer, *others))
+        for outer, rest, low, high in _split(motion, math.prod(sizes[1:]))
+        for more_low, more_high, others in _splits(rest, sizes[1:])
+    ]
+
+
+def regroup(window: Window, shape: Sequence[int]) -> Windows:
+    """The same elements in the same order under another shape."""
+    if window.still or 0 in shape:
+        return (Window(window.low, window.high, tuple(map(still, shape))),)
+    found = [Window(window.low, window.high, ())]
+    motions, sizes = list(window.motions), list(shape)
+    while motions or sizes:
+        merge = [motions.pop(0)] if motions else [still(1)]
+        split = [sizes.pop(0)] if sizes else []
+        while (before := math.prod(m.size for m in merge)) != (after := math.prod(split)):
+            if before < after:
+                merge.append(motions.pop(0))
+            else:
+                split.append(sizes.pop(0))
+        options = _splits(reduce(_merged, merge), split)
+        found = [Window(w.low + a, w.high + b, w.motions + ms) for w in found for a, b, ms in options]
+        if len(found) > LIMIT:
+            raise Undecided
+    return tuple(found)
+
+
+def placed(window: Window, dim: int, how: Placed | None) -> Windows:
+    """The Window with another motion along one dimension."""
+    if how is None:
+        return ()
+    motion, low, high = how
+    return (Window(window.low + low, window.high + high, (*window.motions[:dim], motion, *window.motions[dim + 1 :])),)
+
+
+def widened(window: Window, dims: Iterable[int]) -> Window:
+    """What the indices along these dimensions see together, at every one of them."""
+    low, high, motions = window.low, window.high, list(window.motions)
+    for dim in dims:
+        if not motions[dim].still:
+            below, above = motions[dim].span()
+            low, high, motions[dim] = low + below, high + above, still(motions[dim].size)
+    return Window(low, high, tuple(motions))
+
+
+def union(windows: Iterable[Window]) -> Windows:
+    """The hull of all: as few Windows as can be had exactly."""
+    kept: list[Window] = []
+    waiting = list(windows)
+    while waiting:
+        window = waiting.pop(0)
+        for other in kept:
+            both = _united(window, other)
+            if both is not None:
+                kept.remove(other)
+                waiting.insert(0, both)
+                break
+        else:
+            kept.append(window)
+        if len(kept) > LIMIT:
+            raise Undecided
+    return tuple(kept)
+
+
+def _united(one: Window, two: Window) -> Window | None:
+    """The hull of two Windows as one, if they differ along one dimension at most or one lies in the other."""
+    differing = [d for d, (a, b) in enumerate(zip(one.motions, two.motions, strict=True)) if a != b]
+    if not differing:
+        return Window(min(one.low, two.low), max(one.high, two.high), one.motions)
+    for a, b in ((one, two), (two, one)):
+        wide = widened(b, range(len(b.motions)))
+        if a.still and a.low <= wide.low and a.high >= wide.high:
+            return a
+    if len(differing) > 1:
+        return None
+    (dim,) = differing
+    base = Window(0, 0, one.motions)
+    return next(iter(placed(base, dim, _hull(one, two, dim))), None)
+
+
+def _hull(one: Window, two: Window, dim: int) -> Placed | None:
+    a, b = one.motions[dim], two.motions[dim]
+    count, advance = a.size, None
+    if a.advance is not None and b.advance is not None and a.advance * len(b.lows) == b.advance * len(a.lows):
+        count = math.lcm(len(a.lows), len(b.lows))
+        advance = a.advance * (count // len(a.lows))
+    pairs = [(a.at(i), b.at(i)) for i in range(count)]
+    lows = [min(one.low + x[0], two.low + y[0]) for x, y in pairs]
+    highs = [max(one.high + x[1], two.high + y[1]) for x, y in pairs]
+    return normal(a.size, advance, lows, highs)
+
+
+Step = Callable[[Window], Iterable[Window]]
+
+
+def each(windows: Windows, step: Step) -> Windows:
+    """Every Window through a step, and the hull of what comes out."""
+    return union([result for window in windows for result in step(window)])
+
+
+def read(windows: Windows, reads: dict[int, Reads]) -> Windows:
+    """Through an operator that reads along some dimensions."""
+    for dim, how in reads.items():
+        windows = each(windows, lambda w, dim=dim, how=how: placed(w, dim, reread(w.motions[dim], how)))  # type: ignore[misc]
+    return windows
+
+
+def size_and_start(windows: Windows) -> tuple[int, int | None]:
+    """The widest stretch that an element sees, and where that of the first element begins (None: it sees nothing)."""
+    width = max(
+        a.high - b.low + 1 + sum(map(_widest, a.motions, b.motions)) for a in windows for b in windows
+    )  # the hull's high is some Window's and its low is some Window's
+    start = min(w.at((0,) * len(w.motions))[0] for w in windows)
+    return int(width), None if start == NOWHERE else int(start)
+
+
+def _widest(a: Motion, b: Motion) -> Place:
+    count = min(len(a.lows), a.size) if a == b else a.size
+    return max(a.at(i)[1] - b.at(i)[0] for i in range(count))
+
+
+def whole(windows: Windows, length: int) -> bool:
+    """Whether some element sees all places 0 to length - 1 of the axis."""
+    if size_and_start(windows)[0] < length:
+        return False
+    moving = [d for d, ms in enumerate(zip(*(w.motions for w in windows), strict=True)) if not all(m.still for m in ms)]
+    motions = windows[0].motions
+    for index in product(*(range(m.size) if d in moving else (0,) for d, m in enumerate(motions))):
+        stretches = [window.at(index) for window in windows]
+        if min(low for low, _ in stretches) <= 0 and max(high for _, high in stretches) >= length - 1:
+            return True
+    return False

@@ -1,0 +1,113 @@
+"""What goes into a forward: shapes and tensors in the notation of ``trace``, as tensors without data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from .errors import UnusableInput
+from .standins import Originals, on_meta
+
+
+def arguments_of(model: nn.Module, input: Any, kwargs: Mapping[str, Any], originals: Originals) -> tuple[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
+    """Positional and keyword arguments of the forward.
+
+    Raises:
+        UnusableInput: not a structure of shapes and tensors, or not what the forward's signature takes.
+    """
+    if isinstance(input, (str, bytes, float)) or type(input) is int:
+        raise UnusableInput(f"the input {input!r} is neither a shape nor a tensor; give (1, 3, 224, 224) or tensors")
+    value = _tensor(input, originals)
+    keywords = {key: _tensor(item, originals) for key, item in kwargs.items()}
+    one = _takes_one(model, keywords)
+    if input is None:
+        args: tuple[Any, ...] = ()
+    elif isinstance(value, dict) and not one:
+        args, keywords = (), value | keywords
+    elif isinstance(value, (tuple, list)) and not (one and len(value) != 1):
+        args = tuple(value)
+    else:
+        args = (value,)
+    _check_fit(model, args, keywords)
+    return args, keywords
+
+
+def named_tensors(model: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
+    """Each input tensor under the name of its argument, with its place in a structure: ``batch.image``, ``x.0``."""
+    try:
+        names = [name for name, p in inspect.signature(model.forward).parameters.items() if p.kind <= p.POSITIONAL_OR_KEYWORD]  # fmt: skip
+    except (TypeError, ValueError):
+        names = []
+    names += [f"input{i}" for i in range(len(names), len(args))]
+    found = []
+    for name, value in [*zip(names, args, strict=False), *keywords.items()]:
+        for path, tensor in pytree.tree_flatten_with_path(value)[0]:
+            if isinstance(tensor, torch.Tensor):
+                place = "".join(f".{getattr(key, 'key', getattr(key, 'idx', key))}" for key in path)
+                found.append((name + place, tensor))
+    return found
+
+
+def tensors_in(result: Any) -> list[torch.Tensor]:
+    """Every tensor in what a forward returned, also in dataclasses and other objects with attributes."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    found = []
+    for leaf in pytree.tree_leaves(result):
+        if isinstance(leaf, torch.Tensor):
+            found.append(leaf)
+        elif hasattr(leaf, "__dict__") and not callable(leaf):
+            found.extend(each for each in pytree.tree_leaves(vars(leaf)) if isinstance(each, torch.Tensor))
+    return found
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and bool(value) and all(type(size) is int for size in value)
+
+
+def _tensor(value: Any, originals: Originals) -> Any:
+    """A structure of shapes and tensors as one of tensors without data."""
+    if isinstance(value, torch.Size) or _is_shape(value):
+        if min(value, default=1) < 0:
+            raise UnusableInput(f"the input shape {tuple(value)} has a negative size; give sizes like (1, 3, 224, 224)")
+        return torch.empty(tuple(value), device="meta")
+    if isinstance(value, torch.Tensor):
+        # Even a meta tensor is copied: the record must not show on what the user passed.
+        return originals.memo.setdefault(id(value), on_meta(value.detach()))
+    if isinstance(value, Mapping):
+        return {key: _tensor(item, originals) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_tensor(item, originals) for item in value)
+    return value
+
+
+def _takes_one(model: nn.Module, keywords: Mapping[str, Any]) -> bool:
+    """Whether the forward takes exactly one positional argument beside the given keywords."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty and p.name not in keywords]
+    variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    return not variadic and len(positional) >= 1 and len(required) <= 1
+
+
+def _check_fit(model: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # a builtin has none: the call itself will tell
+        return
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as error:
+        given = f"{len(args)} positional" + (f" and {', '.join(keywords)}" if keywords else "")
+        raise UnusableInput(
+            f"forward{signature} of {type(model).__name__} cannot be called with {given} argument(s): {error}\n"
+            "give one shape or tensor for each argument, keywords by name"
+        ) from error

@@ -1,0 +1,130 @@
+"""From a recorder's numbers to the immutable ModelGraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .fastmeta import METAS
+from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
+from .recording import Recorder
+
+Modules = list[tuple[str, nn.Module]]
+_NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
+
+
+def assemble(
+    recorder: Recorder, calls: list[list[Any]], modules: Modules, name: str, inputs: list[int], outputs: list[int]
+) -> ModelGraph:
+    """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values."""
+    op_names, value_names = _names(recorder, calls)
+    values = _values(recorder, value_names)
+    param_names = _param_names(recorder, modules)
+    ops = _ops(recorder, calls, op_names, values, [names[0] for names in param_names])
+    memory = recorder.memory
+    numbers = range(len(memory.bytes))
+    return ModelGraph(
+        name,
+        tuple(ops),
+        tuple(map(Storage, numbers, memory.bytes, memory.kinds, memory.born, memory.dies)),
+        inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
+        outputs=tuple([values[i] for i in outputs]),
+        parameters=_parameters(recorder, param_names, ops),
+        calls=tuple(
+            [
+                Call(path, kind, parent, repeat, leaf, tuple([values[i] for i in ins]), tuple([values[i] for i in outs]))
+                for path, kind, parent, repeat, leaf, ins, outs in calls
+            ]
+        ),
+    )
+
+
+def _values(recorder: Recorder, names: list[str]) -> list[Value]:
+    plain = {number: (METAS[number].shape, str(METAS[number].dtype)[6:]) for number in set(recorder.value_metas)}
+    return [
+        Value(name, *plain[meta], storage)
+        for name, meta, storage in zip(names, recorder.value_metas, recorder.value_storages, strict=True)
+    ]
+
+
+def _ops(
+    recorder: Recorder, calls: list[list[Any]], names: list[str], values: list[Value], param_names: list[str]
+) -> list[Op]:
+    ops = []
+    for name, (signature, inputs, outputs, params, call, after) in zip(names, recorder.records, strict=True):
+        function, roles, attrs, _, _ = signature
+        ops.append(
+            Op(
+                name,
+                function.kind,
+                tuple([values[i] for i in inputs]),
+                tuple([values[i] for i in outputs]),
+                tuple([param_names[i] for i in params]),
+                attrs,
+                calls[call][0],
+                "forward",
+                roles,
+                call,
+                tuple([names[i] for i in after]),
+                function.view,
+                function.pointwise,
+            )
+        )
+    return ops
+
+
+def _names(recorder: Recorder, calls: list[list[Any]]) -> tuple[list[str], list[str]]:
+    """Unique names of operators (module path and kind, counted from the second) and of values (their operator's)."""
+    counts: dict[str, int] = {}
+    op_names = []
+    value_names = [""] * len(recorder.value_metas)
+    for number, given in recorder.value_names.items():
+        value_names[number] = given
+    for record in recorder.records:
+        module = calls[record.call][0]
+        kind = record.signature.function.kind
+        name = f"{module}.{kind}" if module else kind
+        count = counts[name] = counts.get(name, 0) + 1
+        if count > 1:
+            name = f"{name}#{count}"
+        op_names.append(name)
+        for i, number in enumerate(record.outputs):
+            value_names[number] = name if i == 0 else f"{name}:{i}"
+    for number, value_name in enumerate(value_names):
+        if not value_name:
+            value_names[number] = f"alias{number}"
+    return op_names, value_names
+
+
+def _param_names(recorder: Recorder, modules: Modules) -> list[tuple[str, ...]]:
+    """All dotted names of each parameter and buffer that the recorder numbered."""
+    names: dict[int, list[str]] = {}
+    for path, module in modules:
+        prefix = f"{path}." if path else ""
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    names.setdefault(id(tensor), []).append(prefix + name)
+    return [tuple(names.get(id(tensor), (f"unnamed{i}",))) for i, tensor in enumerate(recorder.params)]
+
+
+def _parameters(recorder: Recorder, names: list[tuple[str, ...]], ops: list[Op]) -> tuple[Parameter, ...]:
+    """The model's parameters and buffers with the role that the operators reading them give them."""
+    normalising = {name for op in ops if any(kind in op.kind for kind in _NORMALISATIONS) for name in op.params}
+    found = []
+    for tensor, own in zip(recorder.params, names, strict=True):
+        known = recorder.known(tensor)
+        shape, _, dtype = METAS[known.meta]
+        role = _role(own[0], isinstance(tensor, nn.Parameter), normalising)
+        found.append(Parameter(own[0], shape, str(dtype)[6:], role, tensor.requires_grad, known.storage, own))
+    return tuple(found)
+
+
+def _role(name: str, learned: bool, normalising: set[str]) -> str:
+    if not learned:
+        return "buffer"
+    if name in normalising:
+        return "norm"
+    leaf = name.rpartition(".")[2]
+    return "bias" if leaf.startswith("bias") or leaf.endswith("bias") else "weight"

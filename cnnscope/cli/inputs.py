@@ -1,0 +1,60 @@
+"""The grammar of ``--input``: ``[name=]SIZExSIZEx...[:dtype]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import UnusableInput
+
+_FORM = re.compile(r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:[xX×]\d+)*)(?::(?P<dtype>\w+))?")
+_EXAMPLE = "write it like 1x3x224x224, name=1x16 or 1x128:int64, one --input for each"
+
+
+class Input(NamedTuple):
+    """One input tensor: its shape with batch, its type, and the keyword it is passed as, if it is."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    name: str = ""
+
+
+def parse(text: str) -> Input:
+    """``1x128:int64`` as an ``Input``.
+
+    Raises:
+        UnusableInput: the text is not of that form, or a size is zero.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if not match:
+        raise UnusableInput(f"cannot read the input {text!r}; {_EXAMPLE}")
+    shape = tuple(int(size) for size in re.split("[xX×]", match["shape"]))
+    if 0 in shape:
+        raise UnusableInput(f"the input {text!r} has a size of 0; every size is at least 1")
+    return Input(shape, match["dtype"] or "float32", match["name"] or "")
+
+
+def chosen(
+    texts: Iterable[str], default: tuple[tuple[int, ...], ...] | None, batch: int | None, target: str
+) -> tuple[Input, ...]:
+    """The inputs given, else the model's default ones; ``batch`` replaces the first size of each.
+
+    Raises:
+        UnusableInput: none is given and none is known, or one cannot be read.
+    """
+    given = tuple(parse(text) for text in texts) or tuple(Input(shape) for shape in default or ())
+    if not given:
+        raise UnusableInput(f"nobody says which input {target} takes; give it: --input 1x3x224x224")
+    twice = [each.name for each in given if each.name and [other.name for other in given].count(each.name) > 1]
+    if twice:
+        raise UnusableInput(f"the input {twice[0]!r} is given twice; {_EXAMPLE}")
+    return tuple(each if batch is None else each._replace(shape=(batch, *each.shape[1:])) for each in given)
+
+
+def arguments(inputs: tuple[Input, ...]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Positional and keyword arguments of the forward, as tensors without data."""
+    from ..targets import tensor
+
+    positional = tuple(tensor(each.shape, each.dtype) for each in inputs if not each.name)
+    return positional, {each.name: tensor(each.shape, each.dtype) for each in inputs if each.name}

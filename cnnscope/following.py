@@ -1,0 +1,66 @@
+"""Which module calls which while a model runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import nn
+
+from .recording import Recorder
+
+
+class Calls:
+    """The module calls of a run, in the order in which they began: path, type, parent, repeat, leaf, tensors."""
+
+    def __init__(self, recorder: Recorder, root: nn.Module) -> None:
+        self.recorder = recorder
+        self.all: list[list[Any]] = [["", type(root).__name__, -1, 0, True, (), ()]]
+        self.failed = 0
+        self._counts: dict[str, int] = {}
+
+    def followed(self, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """The forward of one module, telling where it begins and ends."""
+        recorder = self.recorder
+
+        def follow(*args: Any, **kwargs: Any) -> Any:
+            parent = recorder.call
+            repeat = self._counts[path] = self._counts.get(path, -1) + 1
+            self.all[parent][4] = False
+            number = recorder.call = len(self.all)
+            call = [path, kind, parent, repeat, True, recorder.numbers(args), ()]
+            self.all.append(call)
+            try:
+                result = forward(*args, **kwargs)
+                call[6] = recorder.numbers(result)
+                self.failed = 0  # what a callee raised was caught
+                return result
+            except BaseException:
+                self.failed = self.failed or number
+                raise
+            finally:
+                recorder.call = parent
+
+        follow.__wrapped__ = forward  # type: ignore[attr-defined]  # inspect.signature looks there
+        return follow
+
+
+@contextlib.contextmanager
+def calls_followed(calls: Calls, modules: list[tuple[str, nn.Module]]) -> Iterator[None]:
+    """Let each module of a copy tell when its forward runs; the first, the root, is call 0.
+
+    The copy is ours, so its ``forward`` can be wrapped where hooks would cost five times as much. It is unwrapped
+    again because the wrapper and the module hold each other: the copy then goes without a garbage collection.
+    """
+    own = []
+    for path, module in modules[1:]:
+        own.append((module, module.__dict__.get("forward")))
+        module.__dict__["forward"] = calls.followed(path, type(module).__name__, module.forward)
+    try:
+        yield
+    finally:
+        for module, forward in own:
+            del module.__dict__["forward"]
+            if forward is not None:
+                module.__dict__["forward"] = forward

@@ -1,0 +1,117 @@
+"""The models of torchvision and timm: how to make them without weights, and which input they take.
+
+torchvision brings compiled operators that must match torch's build. Where they do not (a CPU torch beside PyPI's CUDA
+torchvision), ``import torchvision`` fails for want of an operator that only detection models call. Shapes need no
+compiled operator, so its schema is declared and the import is tried again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .errors import UnusableTarget
+from .graph import Shape
+
+_NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_SCHEMAS = {"nms": _NMS, "qnms": _NMS}
+_MISSING = re.compile(r"operator torchvision::(\w+) does not exist")
+_declared: list[Any] = []  # torch forgets an operator when its Library object goes
+
+
+def torchvision_model(name: str) -> Callable[..., Any]:
+    """The function that makes a model of torchvision, set to load no weights.
+
+    Raises:
+        UnusableTarget: torchvision is not installed, or has no such model.
+    """
+    models = imported("torchvision.models", "torchvision")
+    if name not in models.list_models():
+        raise UnusableTarget(f"torchvision has no model {name!r}; {_closest(name, models.list_models())}")
+    make = models.get_model_builder(name)
+    accepted = inspect.signature(make).parameters
+    # The backbone's default is to be downloaded; initial values cost time and nobody reads them.
+    quiet = {"weights": None, "weights_backbone": None, "init_weights": False}
+    known = {key: value for key, value in quiet.items() if key in accepted}
+    return lambda *args, **kwargs: make(*args, **(known | kwargs))
+
+
+def torchvision_input(name: str, model: Any) -> tuple[Shape, ...] | None:
+    """The input of a classification or segmentation model as its published weights take it; None for others."""
+    models = imported("torchvision.models", "torchvision")
+    if name in models.list_models(models.segmentation):
+        return ((1, 3, 520, 520),)
+    if name not in models.list_models(models):
+        return None
+    # A vision transformer takes the size that it was made for, whatever its best weights want.
+    stated = getattr(model, "image_size", None)
+    weights = list(models.get_model_weights(name))
+    crop = getattr(weights[-1].transforms, "keywords", {}).get("crop_size") if weights else None
+    size = stated or (crop if isinstance(crop, int) else 224)
+    return ((1, 3, size, size),)
+
+
+def timm_model(name: str) -> Callable[..., Any]:
+    """The function that makes a model of timm without weights.
+
+    Raises:
+        UnusableTarget: timm is not installed, or has no such model.
+    """
+    timm = imported("timm", "timm")
+    if not timm.is_model(name.partition(".")[0]):
+        raise UnusableTarget(f"timm has no model {name!r}; {_closest(name, timm.list_models())}")
+    return lambda *args, **kwargs: timm.create_model(name, False, *args, **kwargs)
+
+
+def timm_input(model: Any) -> tuple[Shape, ...] | None:
+    """The input size that timm states for a model."""
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    size = config.get("input_size")
+    return ((1, *size),) if size else None
+
+
+def imported(module: str, extra: str) -> Any:
+    """A module of one of the libraries.
+
+    Raises:
+        UnusableTarget: it is not installed; the message names the extra that installs it.
+    """
+    import importlib
+
+    try:
+        return with_torchvision(lambda: importlib.import_module(module))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != extra:
+            raise
+        raise UnusableTarget(f"{extra} is not installed; pip install 'cnnscope[{extra}]'") from error
+
+
+def with_torchvision(run: Callable[[], Any]) -> Any:
+    """``run()``, again for each operator that an ``import torchvision`` in it does not find and that we can declare."""
+    while True:
+        try:
+            return run()
+        except RuntimeError as error:
+            missing = _MISSING.search(str(error))
+            if not missing or missing[1] not in _SCHEMAS or missing[1] in {name for name, _ in _declared}:
+                raise
+        _declare(missing[1])
+
+
+def _declare(operator: str) -> None:
+    from torch.library import Library
+
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("torchvision", "timm")]:
+        del sys.modules[name]  # half imported: nothing in them can be used
+    library = Library("torchvision", "FRAGMENT")
+    library.define(operator + _SCHEMAS[operator])
+    _declared.append((operator, library))
+
+
+def _closest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=3)
+    return f"closest: {', '.join(map(repr, close))}" if close else "see its own list of models"

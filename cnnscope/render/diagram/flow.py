@@ -1,0 +1,170 @@
+"""From operators to units: what gets a card, and which tensors run between the units.
+
+Views and copies are plumbing: they become part of an edge. What does not depend on the model's input (transposed
+weights, position tables) and what computes nothing that is used (``empty``) is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ...graph import ModelGraph, Op, Value
+from . import kinds
+
+
+class Source(NamedTuple):
+    """Where a tensor comes from: a unit's result, seen through views."""
+
+    unit: Unit
+    origin: Value
+    value: Value
+    via: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Unit:
+    """One card to be: an operator, a whole layer, an input or an output of the model.
+
+    ops: in order, those that became chips included; chips: (operator or layer name, its family).
+    """
+
+    role: str = "op"
+    ops: list[Op] = field(default_factory=list)
+    call: int = 0
+    whole: bool = False
+    value: Value | None = None
+    number: int = 0
+    sources: list[Source] = field(default_factory=list)
+    chips: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return self.ops[0].kind.rstrip("_") if self.ops else ""
+
+
+def units(graph: ModelGraph) -> list[Unit]:
+    """All units in execution order, inputs first, outputs last."""
+    tracer = _Flow(graph)
+    for op in _drawn(graph):
+        tracer.add(op)
+    return tracer.finish()
+
+
+class _Flow:
+    """Follows tensors from operator to operator."""
+
+    def __init__(self, graph: ModelGraph) -> None:
+        self.graph = graph
+        self.units: list[Unit] = []
+        self.made: dict[str, Source] = {}  # by value
+        self.stored: dict[int, Source] = {}  # the last writer of each storage
+        self.by_op: dict[str, Source] = {}
+        self.by_call: dict[int, Unit] = {}
+        for number, value in enumerate(graph.inputs):
+            self._result(Unit("input", value=value, number=number), value)
+
+    def add(self, op: Op) -> None:
+        sources = list(dict.fromkeys(self._sources(op)))
+        if sources and _plumbing(op, self.graph):
+            first = sources[0]
+            for value in op.outputs:
+                self.made[value.name] = first._replace(value=value, via=(*first.via, op.kind))
+            return
+        unit = self._unit(op)
+        known = set(unit.sources)
+        unit.sources += [source for source in sources if source.unit is not unit and source not in known]
+        for value in op.outputs:
+            self._result(unit, value)
+        if op.outputs:
+            self.by_op[op.name] = self.made[op.outputs[0].name]
+
+    def finish(self) -> list[Unit]:
+        self._name_dropouts()
+        outputs = list({value.name: value for value in self.graph.outputs}.values())
+        for number, value in enumerate(outputs):
+            source, writer = self.made.get(value.name), self.stored.get(value.storage)
+            # An output may have been written into, through a view, after it was made.
+            late = writer if writer and writer.unit.ops and writer.unit.ops[-1].in_place else None
+            sources = [each for each in (source or writer, late) if each]
+            once = list({id(each.unit): each for each in reversed(sources)}.values())
+            self.units.append(Unit("output", value=value, number=number, sources=once[::-1]))
+        return self.units
+
+    def _unit(self, op: Op) -> Unit:
+        call = self.graph.calls[op.call] if 0 <= op.call < len(self.graph.calls) else self.graph.calls[0]
+        whole = op.call > 0 and call.leaf and call.type in kinds.WHOLE
+        if whole and op.call in self.by_call:
+            unit = self.by_call[op.call]
+        else:
+            unit = Unit(call=op.call, whole=whole)
+            self.units.append(unit)
+            if whole:
+                self.by_call[op.call] = unit
+        unit.ops.append(op)
+        return unit
+
+    def _result(self, unit: Unit, value: Value) -> None:
+        if unit.role == "input":
+            self.units.append(unit)
+        source = Source(unit, value, value)
+        self.made[value.name] = self.stored[value.storage] = source
+
+    def _sources(self, op: Op) -> Iterable[Source]:
+        for value in op.inputs:
+            source = self.made.get(value.name)
+            if source is None and value.name not in self.graph.producers:
+                source = self.stored.get(value.storage)  # an alias that no operator returned
+            if source is not None:
+                yield source
+        for name in op.after:
+            if name in self.by_op:
+                yield self.by_op[name]
+
+    def _name_dropouts(self) -> None:
+        """Dropout runs no operator in inference; its call still says what it would act on."""
+        busy = {op.call for op in self.graph}
+        for index, call in enumerate(self.graph.calls):
+            if call.type in kinds.DROPOUTS and index not in busy and call.inputs:
+                source = self.made.get(call.inputs[0].name)
+                if source and source.unit.role == "op":
+                    source.unit.chips.append(("Dropout", "dropout"))
+
+
+def _drawn(graph: ModelGraph) -> list[Op]:
+    """Operators of the forward pass that depend on the input, or that an output needs."""
+    ops = [op for op in graph if op.phase == "forward" and op.outputs]
+    live = {value.name for value in graph.inputs}
+    stores = {value.storage for value in graph.inputs}
+    dependent: set[str] = set()
+    for op in ops:
+        if any(value.name in live or value.storage in stores for value in op.inputs):
+            dependent.add(op.name)
+            live.update(value.name for value in op.outputs)
+            stores.update(value.storage for value in op.outputs)
+    needed = {value.name for value in graph.outputs} if graph.outputs else {v.name for op in ops for v in op.outputs}
+    kept = []
+    for op in reversed(ops):
+        alone = op.name not in dependent and any(value.name in needed for value in op.outputs)
+        if op.name in dependent or alone:
+            kept.append(op)
+        if alone:
+            needed.update(value.name for value in op.inputs)
+    return kept[::-1]
+
+
+def _plumbing(op: Op, graph: ModelGraph) -> bool:
+    if not (op.view or op.kind.rstrip("_") in kinds.PLUMBING):
+        return False
+    return not is_flatten(op, graph)
+
+
+def is_flatten(op: Op, graph: ModelGraph) -> bool:
+    """A view that lays a map out as a vector: all but the batch becomes one dimension."""
+    call = graph.calls[op.call] if 0 <= op.call < len(graph.calls) else None
+    if not op.inputs or not op.outputs or (call and call.type in kinds.WHOLE):
+        return False
+    old, new = op.inputs[0].shape, op.outputs[0].shape
+    shaped = op.kind in ("view", "_unsafe_view", "reshape", "_reshape_alias")
+    return shaped and len(old) > 2 and len(new) == 2 and old[0] == new[0]

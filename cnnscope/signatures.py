@@ -1,0 +1,130 @@
+"""What an ATen overload's schema says of it, and what all its calls with the same arguments have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from .fastmeta import RULES, Meta, intern
+
+
+class Function(NamedTuple):
+    """An ATen overload, looked up once per process.
+
+    names, defaults: of its arguments; view, pointwise: as in ``graph.Op``; in_place: it returns its first argument;
+    writes: it changes any argument; decomposes: it is made of other operators; rule: its shape in closed form.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    defaults: dict[str, Any]
+    view: bool
+    pointwise: bool
+    in_place: bool
+    writes: bool
+    decomposes: bool
+    rule: Callable[..., list[Meta] | None] | None
+
+
+class Signature(NamedTuple):
+    """One overload with one set of metadata and arguments.
+
+    roles: argument name of each input tensor; attrs: the other arguments as plain data; outs: number, metadata and
+    bytes of each new tensor it returns, None while not known; many: it returns a tuple.
+    """
+
+    function: Function
+    roles: tuple[str, ...]
+    attrs: dict[str, Any]
+    outs: tuple[tuple[int, Meta, int], ...] | None
+    many: bool
+
+
+_functions: dict[Any, Function] = {}
+
+
+def function_of(func: Any) -> Function:
+    """The description of an overload."""
+    known = _functions.get(func)
+    if known is None:
+        known = _functions[func] = _describe(func)
+    return known
+
+
+def _describe(func: Any) -> Function:
+    schema = func._schema
+    kind = schema.name.partition("::")[2]
+    writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
+    random = torch.Tag.nondeterministic_seeded in func.tags
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    return Function(
+        kind,
+        tuple(argument.name for argument in schema.arguments),
+        {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()},
+        view=func.is_view,
+        pointwise=torch.Tag.pointwise in func.tags,
+        # transpose_ and the like change what the tensor is, not what it holds.
+        in_place=kind.endswith("_") and bool(writes) and writes[0] and torch.Tag.inplace_view not in func.tags,
+        writes=any(writes),
+        decomposes=composite and not random,
+        rule=RULES.get(func),
+    )
+
+
+def signature_of(function: Function, args: Any, kwargs: Any) -> Signature:
+    """The signature of one call, its results not yet known."""
+    roles: list[str] = []
+    attrs: dict[str, Any] = {}
+    given = dict(zip(function.names, args, strict=False)) | kwargs
+    for name, value in given.items():
+        if isinstance(value, torch.Tensor):
+            roles.append(name)
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+            roles.extend(name for item in value if isinstance(item, torch.Tensor))
+        else:
+            attrs[name] = _plain(value)
+    for name, value in function.defaults.items():
+        if name not in given:
+            attrs[name] = _plain(value)
+    return Signature(function, tuple(roles), attrs, None, False)
+
+
+def _plain(value: Any) -> Any:
+    """An argument as torch-free data."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item) for item in value)
+    return value if isinstance(value, (int, float, bool, str, complex, type(None))) else str(value)
+
+
+_MEMO_LIMIT = 50_000
+_signatures: dict[Any, Signature] = {}
+remembered = _signatures.get
+
+
+def remember(key: Any, signature: Signature) -> None:
+    """Keep a signature for every later call with the same key, within bounds."""
+    if len(_signatures) >= _MEMO_LIMIT:
+        _signatures.clear()
+    _signatures[key] = signature
+
+
+def forget() -> None:
+    """Empty the memo, as in a new process."""
+    _signatures.clear()
+
+
+def with_results(signature: Signature, metas: list[Meta], many: bool, nbytes: list[int] | None = None) -> Signature:
+    """The signature with the metadata of the new tensors that its calls return."""
+    sizes = nbytes or [meta_bytes(meta) for meta in metas]
+    outs = tuple((intern(meta), meta, size) for meta, size in zip(metas, sizes, strict=True))
+    return signature._replace(outs=outs, many=many)
+
+
+def meta_bytes(meta: Meta) -> int:
+    """Bytes of the memory behind a new tensor of this metadata."""
+    if 0 in meta.shape:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride, strict=True))
+    return (last + 1) * meta.dtype.itemsize

@@ -1,0 +1,235 @@
+"""From what a person writes for a model to the model: ``load("torchvision:resnet50")``.
+
+    vgg16                              an architecture of the zoo
+    torchvision:resnet50               a model of torchvision, timm:resnet50 one of timm
+    path/to/file.py:Net                a class, a function that makes a model, or a model in a file
+    package.module:net(classes=10)     the same in an importable module, with literal arguments
+
+Loading a file or a module runs its code. Models are built on the meta device, where weights take no memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from . import libraries, zoo
+from .errors import UnusableInput, UnusableTarget
+from .graph import Shape
+
+
+class Target(NamedTuple):
+    """A model that was loaded. ``default_input``: the shapes that it is known to take, None where nobody says."""
+
+    model: nn.Module
+    default_input: tuple[Shape, ...] | None
+    name: str
+
+
+class Reference(NamedTuple):
+    """``where:what(arguments)`` in parts."""
+
+    where: str
+    what: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    called: bool
+
+
+def load(target: str) -> Target:
+    """The model that ``target`` names (see the module's own description), without weights where that is possible.
+
+    Raises:
+        UnknownArchitecture: neither a form above nor a name in the zoo.
+        UnusableTarget: the file, module, package or name is not there, or its code failed.
+    """
+    if ":" not in target and not target.endswith(".py"):
+        entry = zoo.entry(target)
+        return Target(_built(lambda: zoo.build(target), target), (tuple(entry["input"]),), entry["name"])
+    reference = _parsed(target)
+    if reference.where in ("torchvision", "timm"):
+        return _from_library(reference, target)
+    with _importable(reference.where):
+        module = _imported(reference.where)
+        found = _attribute(module, reference)
+        if isinstance(found, nn.Module):
+            return Target(found, None, reference.what)
+        model = _built(lambda: found(*reference.args, **reference.kwargs), target)
+    return Target(model, None, reference.what)
+
+
+def _from_library(reference: Reference, target: str) -> Target:
+    name = reference.what
+    make = libraries.torchvision_model(name) if reference.where == "torchvision" else libraries.timm_model(name)
+    model = _built(lambda: make(*reference.args, **reference.kwargs), target)
+    known = libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
+    return Target(model, known, name)
+
+
+def tensor(shape: Shape, dtype: str = "float32") -> torch.Tensor:
+    """A tensor without data.
+
+    Raises:
+        UnusableInput: torch has no such type, or no tensor can be that large.
+    """
+    kind = getattr(torch, dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise UnusableInput(f"torch has no type {dtype!r}; give float32, float16, bfloat16, int64, bool ...")
+    try:
+        return torch.empty(shape, dtype=kind, device="meta")
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise UnusableInput(f"no tensor can have the shape {'x'.join(map(str, shape))}: {_line(error)}") from error
+
+
+# -- reading the target -----------------------------------------------------------------------------------------------
+
+
+def _parsed(target: str) -> Reference:
+    where, _, expression = target.partition(":")
+    if not where or not expression:
+        raise UnusableTarget(f"{target!r} does not say which model; write {where or 'path/to/file.py'}:Net")
+    try:
+        node = ast.parse(expression, mode="eval").body
+        called = isinstance(node, ast.Call)
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
+        if isinstance(node, ast.Call):
+            # Literals only: the arguments are read, never evaluated.
+            args = tuple(ast.literal_eval(argument) for argument in node.args)
+            kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+            node = node.func
+        what = ast.unparse(node)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        what, called, args, kwargs = expression, False, (), {}
+        # timm writes some names that are no Python, and takes them as they are.
+        if where != "timm":
+            raise UnusableTarget(
+                f"cannot read {expression!r} in {target!r}; write a name, or a name with literal arguments: "
+                f"{where}:Net(classes=10)"
+            ) from None
+    return Reference(where, what, args, kwargs, called)
+
+
+def _attribute(module: ModuleType, reference: Reference) -> Any:
+    """What the reference names: a model, or something that makes one."""
+    found: Any = module
+    for name in reference.what.split("."):
+        if not hasattr(found, name):
+            raise UnusableTarget(f"{reference.where} has no {name!r}; {_offered(module)}")
+        found = getattr(found, name)
+    if isinstance(found, nn.Module) and reference.called:
+        raise UnusableTarget(f"{reference.where}:{reference.what} is a model already; leave out the arguments")
+    if not callable(found):
+        kind = type(found).__name__
+        raise UnusableTarget(
+            f"{reference.where}:{reference.what} is of type {kind}, neither a model nor makes one; {_offered(module)}"
+        )
+    return found
+
+
+def _offered(module: ModuleType) -> str:
+    """The models and model classes that a module defines."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, nn.Module)
+        or (inspect.isclass(value) and issubclass(value, nn.Module) and value.__module__ == module.__name__)
+    ]
+    return f"it has {', '.join(own[:8])}" if own else "it defines no nn.Module; name a function that returns one"
+
+
+# -- running the user's code ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _importable(where: str) -> Iterator[None]:
+    """The folder of a file, or the current one for a module, on ``sys.path`` for the time of loading."""
+    folder = str(Path(where).resolve().parent) if where.endswith(".py") else os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the user's code may have taken it out itself
+            sys.path.remove(folder)
+
+
+def _imported(where: str) -> ModuleType:
+    if where.endswith(".py"):
+        path = Path(where)
+        if not path.is_file():
+            raise UnusableTarget(f"no file {where!r}; give its path from here ({os.getcwd()})")
+        return _guarded(lambda: _run_file(path), f"while importing {where}", "run the file by itself with python first")
+    try:
+        found = importlib.util.find_spec(where)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise UnusableTarget(
+            f"no module {where!r} here or among the installed packages; write package.module:Net, path/to/file.py:Net, "
+            "torchvision:NAME, timm:NAME or a name of the zoo"
+        )
+    return _guarded(lambda: importlib.import_module(where), f"while importing {where}", f"try: python -c 'import {where}'")
+
+
+def _run_file(path: Path) -> ModuleType:
+    # Under its own name only where that hides nothing: a file may be called torch.py or test.py.
+    name = path.stem if path.stem not in sys.modules and path.stem not in sys.stdlib_module_names else f"_{path.stem}_"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # dataclasses and the like look their module up while it runs
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        # The next file of the same name, from another folder, must not find this one.
+        sys.modules.pop(name, None)
+        if before is not None:
+            sys.modules[name] = before
+    return module
+
+
+def _guarded(run: Callable[[], Any], where: str, advice: str) -> Any:
+    """The result of the user's code, or their own exception as an ``UnusableTarget``."""
+    try:
+        return libraries.with_torchvision(run)
+    except (Exception, SystemExit) as error:
+        raise UnusableTarget(f"{type(error).__name__}: {_line(error)}\nraised {where}\n{advice}") from error
+
+
+def _built(make: Callable[[], Any], target: str) -> nn.Module:
+    """The model, on the meta device if its constructor allows it, else with real weights."""
+
+    def on_meta_or_cpu() -> Any:
+        try:
+            with torch.device("meta"):
+                return make()
+        except (Exception, SystemExit):
+            # Constructors that look at numbers (``linspace(...).tolist()``) need them.
+            return make()
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of torchvision's weight initialisation
+        advice = f"if it needs arguments, write them as literals: {target.partition('(')[0]}(10, name='x')"
+        model = _guarded(on_meta_or_cpu, f"while making {target}", advice)
+    if not isinstance(model, nn.Module):
+        raise UnusableTarget(f"{target} gives {type(model).__name__}, not an nn.Module; name what makes the model")
+    return model
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "(no message)"

@@ -1,0 +1,393 @@
+"""What a trace records, and that the model does not notice."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import cnnscope
+from cnnscope.errors import UntraceableModel, UnusableInput
+
+
+def calls(function):
+    """A module without parameters around a function."""
+
+    class Called(nn.Module):
+        def forward(self, *args, **kwargs):
+            return function(*args, **kwargs)
+
+    return Called()
+
+
+def params_of(graph):
+    return sum(each.numel for each in graph.parameters if each.role != "buffer")
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.act = nn.ReLU(inplace=True)
+        self.unused = nn.Linear(7, 5)
+
+    def forward(self, x):
+        y = self.act(self.norm(self.conv(x)))
+        y += x
+        return y
+
+
+# -- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def test_operators_in_execution_order_with_their_module_arguments_and_weights():
+    graph = cnnscope.trace(Residual(), (2, 3, 8, 8))
+    kinds = [op.kind for op in graph if op.kind != "empty"]
+    assert kinds == ["convolution", "native_batch_norm", "relu_", "add_"]
+    conv = graph["conv.convolution"]
+    assert conv.module == "conv"
+    assert conv.roles == ("input", "weight", "bias")
+    assert conv.params == ("conv.weight", "conv.bias")
+    assert conv.attrs["stride"] == (1, 1) and conv.attrs["groups"] == 1
+    assert conv.outputs[0].shape == (2, 3, 8, 8) and conv.outputs[0].dtype == "float32"
+    assert graph["norm.native_batch_norm"].attrs["training"] is False
+
+
+def test_in_place_operators_and_views_live_in_the_storage_of_their_input():
+    def forward(x):
+        y = x + 1
+        flat = y.view(y.shape[0], -1)
+        y.mul_(2)
+        return flat @ flat.t()
+
+    graph = cnnscope.trace(calls(forward), (2, 3, 4, 4))
+    add, view, product = graph["add"], graph["view"], graph["mm"]
+    assert view.outputs[0].storage == add.outputs[0].storage == graph["mul_"].outputs[0].storage
+    assert product.outputs[0].storage != add.outputs[0].storage
+    assert product.after == ("mul_",), "the product reads what mul_ wrote, through a view made before"
+    assert graph.dag.has_edge("mul_", "mm")
+    allocated = [storage for storage in graph.storages if storage.kind == "activation"]
+    assert [storage.bytes for storage in allocated] == [2 * 48 * 4, 2 * 2 * 4]
+
+
+def test_storages_die_when_the_program_drops_them():
+    def forward(x):
+        y = x + 1
+        z = y * 2
+        del y
+        w = z - 3
+        return w
+
+    graph = cnnscope.trace(calls(forward), (4,))
+    lives = [(s.born, s.dies) for s in graph.storages if s.kind == "activation"]
+    # x + 1 is gone before the third operator (index 2); z is held by its frame to the end.
+    assert lives == [(0, 2), (1, None), (2, None)] or lives == [(0, 2), (1, 3), (2, None)]
+
+
+def test_shared_modules_and_tied_weights_are_one_parameter():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(11, 6)
+            self.mix = nn.Linear(6, 6)
+            self.out = nn.Linear(6, 11, bias=False)
+            self.out.weight = self.embed.weight
+
+        def forward(self, tokens):
+            return self.out(self.mix(self.mix(self.embed(tokens))))
+
+    model = Tied()
+    graph = cnnscope.trace(model, torch.zeros(2, 5, dtype=torch.long))
+    assert params_of(graph) == sum(p.numel() for p in model.parameters()) == 11 * 6 + 6 * 7
+    assert next(p for p in graph.parameters if p.name == "embed.weight").names == ("embed.weight", "out.weight")
+    table = cnnscope.layers(graph)
+    assert table["mix#2"].params == 0 and table["mix#2"].macs == table["mix"].macs == 2 * 5 * 36
+    assert table["out"].params == 0 and table["embed"].params == 66
+    assert table.total.params == params_of(graph)
+
+
+def test_unused_parameters_are_counted_and_named():
+    model = Residual()
+    table = cnnscope.layers(cnnscope.trace(model, (1, 3, 8, 8)))
+    assert table["unused.weight"].type == "unused" and table["unused.weight"].params == 35
+    assert table.total.params == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "model, input, macs",
+    [
+        (calls(lambda a, b: a @ b), ((5, 7), (7, 3)), 105),
+        (calls(lambda a, b: torch.einsum("bij,bjk->bik", a, b)), ((2, 5, 7), (2, 7, 3)), 210),
+        (calls(lambda x: F.conv2d(x, torch.empty(4, 3, 3, 3, device=x.device))), (1, 3, 8, 8), 4 * 36 * 27),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2), (1, 4, 5, 5), 25 * 4 * 6 * 9),
+        (nn.Conv3d(2, 4, 3), (1, 2, 5, 6, 7), 4 * 3 * 4 * 5 * 54),
+        (nn.Conv1d(2, 4, 3, groups=2), (1, 2, 9), 4 * 7 * 3),
+        (nn.Bilinear(3, 4, 5), ((2, 3), (2, 4)), None),
+        (nn.LSTM(4, 5, 2), (3, 2, 4), 3 * 2 * (4 * 5 * (4 + 5) + 4 * 5 * (5 + 5))),
+        (nn.GRU(4, 5, bidirectional=True), (3, 2, 4), 2 * 3 * 2 * 3 * 5 * (4 + 5)),
+        (nn.MultiheadAttention(8, 2), ((3, 1, 8),) * 3, 4 * 3 * 64 + 2 * 3 * 3 * 8),
+    ],
+)
+def test_products_are_counted_however_they_are_written(model, input, macs):
+    total = cnnscope.cost(cnnscope.trace(model, input)).total
+    assert not total.missing
+    assert macs is None or total.macs == macs
+
+
+def test_attention_modules_trace_and_count_as_their_products():
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    graph = cnnscope.trace(layer, (2, 5, 16))
+    tokens, width = 2 * 5, 16
+    expected = tokens * (4 * width * width + 2 * width * 32) + 2 * (2 * 5 * 5 * width)
+    assert cnnscope.cost(graph).total.macs == expected
+
+
+def test_autograd_functions_are_seen_through():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    graph = cnnscope.trace(calls(lambda x: Double.apply(x)), (3,))
+    assert [op.kind for op in graph] == ["mul"]
+
+
+def test_inference_mode_inside_the_model_changes_nothing():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
+    plain = cnnscope.trace(model, (1, 3, 8, 8))
+
+    class Inferring(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        @torch.inference_mode()
+        def forward(self, x):
+            return self.model(x)
+
+    inferring = cnnscope.trace(Inferring(), (1, 3, 8, 8))
+    assert cnnscope.cost(inferring).total.macs == cnnscope.cost(plain).total.macs > 0
+    assert not cnnscope.cost(inferring).missing
+
+
+def test_computed_weights_lead_back_to_their_parameters():
+    model = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    graph = cnnscope.trace(model, (1, 3, 8, 8))
+    assert params_of(graph) == sum(p.numel() for p in model.parameters())
+    assert cnnscope.cost(graph).total.macs == 36 * 4 * 27
+
+
+def test_lazy_modules_get_their_parameters_from_the_run():
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    graph = cnnscope.trace(model, (1, 3, 8, 8))
+    assert params_of(graph) == 4 * 27 + 4 + 5 * 144 + 5
+    assert isinstance(model[0].weight, nn.parameter.UninitializedParameter), "the user's model stays lazy"
+
+
+# -- what goes in, what comes out ---------------------------------------------------------------------------------------
+
+
+def test_every_notation_of_inputs():
+    pair = calls(lambda a, b, scale=1.0: a + b * scale)
+    assert cnnscope.trace(pair, ((2, 3), (2, 3))).outputs[0].shape == (2, 3)
+    assert cnnscope.trace(pair, [torch.zeros(2, 3), (2, 3)], kwargs={"scale": 2.0}).outputs[0].shape == (2, 3)
+    assert cnnscope.trace(pair, (2, 3), kwargs={"b": (1, 3)}).outputs[0].shape == (2, 3)
+
+    class OneDict(nn.Module):
+        def forward(self, batch):
+            return batch["image"].flatten(1), {"mask": batch["mask"] > 0}
+
+    class Keywords(nn.Module):
+        def forward(self, *, image, mask):
+            return image * mask
+
+    class OneList(nn.Module):
+        def forward(self, images):
+            return torch.cat([image.unsqueeze(0) for image in images])
+
+    named = {"image": (2, 3, 4), "mask": torch.zeros(2, 3, dtype=torch.int64)}
+    graph = cnnscope.trace(OneDict(), named)
+    assert [value.name for value in graph.inputs] == ["batch.image", "batch.mask"]
+    assert [value.dtype for value in graph.inputs] == ["float32", "int64"]
+    assert [value.dtype for value in graph.outputs] == ["float32", "bool"]
+    assert cnnscope.trace(Keywords(), {"image": (2, 3), "mask": (2, 3)}).outputs[0].shape == (2, 3)
+    assert cnnscope.trace(OneList(), [(3, 4), (3, 4)]).outputs[0].shape == (2, 3, 4)
+    assert cnnscope.trace(calls(lambda: torch.ones(3))).outputs[0].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "returned, count",
+    [
+        (lambda x: (x + 1, [x * 2]), 2),
+        (lambda x: {"a": x + 1}, 1),
+        (lambda x: None, 0),
+        (lambda x: (x + 1, None, 3, "text"), 1),
+    ],
+)
+def test_every_kind_of_output(returned, count):
+    assert len(cnnscope.trace(calls(returned), (2, 2)).outputs) == count
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_dtypes_follow_the_tensors(dtype):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).to(dtype)
+    graph = cnnscope.trace(model, torch.zeros(1, 3, 8, 8, dtype=dtype))
+    assert graph.outputs[0].dtype == str(dtype).removeprefix("torch.")
+    assert graph.outputs[0].bytes == 4 * 9 * dtype.itemsize
+
+
+@pytest.mark.parametrize("bad", ["1x3x8x8", 3, 2.5, (1, -3, 8, 8)])
+def test_an_input_that_is_none_is_refused_by_its_value(bad):
+    with pytest.raises(UnusableInput, match="3"):
+        cnnscope.trace(nn.ReLU(), bad)
+
+
+def test_arguments_that_do_not_fit_the_forward_are_refused():
+    with pytest.raises(UnusableInput, match="forward"):
+        cnnscope.trace(nn.Bilinear(3, 3, 3), (1, 3))
+    with pytest.raises(UnusableInput, match="nn.Module"):
+        cnnscope.trace(nn.ReLU, (1, 3))
+
+
+# -- the model does not notice ------------------------------------------------------------------------------------------
+
+
+def fingerprint(model):
+    state = {name: (tensor.clone(), tensor._version, tensor.device) for name, tensor in model.state_dict().items()}
+    attributes = {path: dict(module.__dict__) for path, module in model.named_modules()}
+    modes = {path: module.training for path, module in model.named_modules()}
+    hooks = {path: (dict(m._forward_hooks), dict(m._forward_pre_hooks)) for path, m in model.named_modules()}
+    functions = {name: getattr(F, name) for name in dir(F)}
+    return state, attributes, modes, hooks, functions, torch.get_rng_state(), random.getstate()
+
+
+def assert_same(before, after):
+    for name, (tensor, version, device) in before[0].items():
+        assert torch.equal(tensor, after[0][name][0]) and (version, device) == after[0][name][1:]
+    for path, attributes in before[1].items():
+        assert attributes.keys() == after[1][path].keys()
+        assert all(attributes[key] is after[1][path][key] for key in attributes)
+    assert before[2:5] == after[2:5]
+    assert torch.equal(before[5], after[5]) and before[6] == after[6]
+
+
+class Nosy(nn.Module):
+    """Stores things on itself, draws random numbers, keeps counters, and may raise."""
+
+    def __init__(self, fails=False):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout()
+        self.cache = {}
+        self.seen = 0
+        self.fails = fails
+        self.norm.eval()
+
+    def forward(self, x):
+        self.seen += 1
+        self.cache["last"] = x
+        noise = torch.rand(3).sum().item() + random.random()
+        y = self.drop(self.norm(self.conv(x))) * noise
+        if self.fails:
+            raise KeyError("on purpose")
+        return y
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_found(fails):
+    model = Nosy(fails).train()
+    model.norm.eval()
+    model.conv.register_forward_hook(lambda module, args, out: None)
+    before = fingerprint(model)
+    if fails:
+        with pytest.raises(UntraceableModel):
+            cnnscope.trace(model, (2, 3, 8, 8))
+    else:
+        cnnscope.trace(model, (2, 3, 8, 8))
+    assert_same(before, fingerprint(model))
+    assert model.seen == 0 and model.cache == {}
+
+
+def test_weights_reached_around_the_module_tree_stay_untouched():
+    outside = nn.Linear(4, 4)
+
+    class Closure(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = nn.Linear(4, 4)
+            self.run = lambda x: outside(x)
+            self.plain = torch.ones(4)
+            self.pieces = [self.inside]
+
+        def forward(self, x):
+            return self.run(self.pieces[0](x)) * self.plain
+
+    model = Closure()
+    graph = cnnscope.trace(model, (2, 4))
+    assert cnnscope.cost(graph).total.macs == 2 * 2 * 16
+    assert not outside.weight.is_meta and not model.plain.is_meta
+    assert model(torch.ones(2, 4)).shape == (2, 4)
+
+
+def test_a_constant_of_the_model_may_decide():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("steps", torch.tensor([3, 5]))
+
+        def forward(self, x):
+            for _ in range(int(self.steps[0])):
+                x = x + 1
+            return x
+
+    assert len([op for op in cnnscope.trace(Scaled(), (2,)) if op.kind == "add"]) == 3
+
+
+def test_an_undecidable_branch_is_refused_with_the_layer_the_shapes_and_a_way_out():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+            self.gate = calls(lambda x: x if x.sum() > 0 else -x)
+
+        def forward(self, x):
+            return self.gate(self.first(x))
+
+    with pytest.raises(UntraceableModel) as caught:
+        cnnscope.trace(Branching(), (2, 4))
+    message = str(caught.value)
+    assert caught.value.layer == "gate" and "gate" in message and "values of a tensor" in message
+    assert len(message.splitlines()) <= 3
+    assert "first.addmm" in caught.value.graph, "what ran before is kept"
+
+
+def test_wrong_channels_lead_with_the_models_own_exception():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3))
+    with pytest.raises(UntraceableModel) as caught:
+        cnnscope.trace(model, (1, 3, 8, 8))
+    assert str(caught.value).startswith("RuntimeError: ")
+    assert "convolution of input (1, 4, 6, 6), weight (4, 5, 3, 3)" in str(caught.value)
+    assert caught.value.layer == "1"
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_no_weight_is_allocated():
+    import resource
+
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(25088, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 1000))
+    cnnscope.trace(nn.Conv2d(3, 4, 3), (1, 3, 8, 8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    graph = cnnscope.trace(model, (64, 512, 7, 7))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert params_of(graph) == 123_642_856
+    assert grown < 10 * 2**20
