@@ -7,6 +7,7 @@ the counter adds and what it leaves out, so that ours + adds - leaves out = thei
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -51,13 +52,18 @@ class Opinion:
 
 
 class _Ours(NamedTuple):
-    """Our own count, and the products in the order in which they ran: what the others are held against."""
+    """What the others are held against.
+
+    products: the operators with MACs in the order in which they ran; others: FLOPs that are no products, by kind;
+    read: the parameters that any operator reads.
+    """
 
     params: int
     macs: int
     flops: int
     products: tuple[OpCost, ...]
     others: Mapping[str, int]
+    read: frozenset[str]
     missing: tuple[str, ...]
 
 
@@ -103,11 +109,12 @@ def _count(graph: ModelGraph) -> _Ours:
         rest = (row.flops or 0) - 2 * (row.macs or 0)
         others["additions after products" if row.macs else row.kind] += rest
     return _Ours(
-        params(graph).total.params,
+        params(graph).total.params or 0,
         sum(row.macs or 0 for row in rows),
         sum(row.flops or 0 for row in rows),
         tuple(row for row in rows if row.macs),
         +others,
+        frozenset(name for op in graph for name in op.params),
         tuple(kind for row in rows for kind in row.missing),
     )
 
@@ -163,8 +170,8 @@ def _apart(theirs: Mapping[str, int], ours: Mapping[str, int]) -> tuple[dict[str
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"did not run: {type(error).__name__}: {lines[0] if lines else '(no message)'}"
+    lines = str(error).strip().splitlines() or ["(no message)"]
+    return f"did not run: {type(error).__name__}: {textwrap.shorten(lines[0], 120, placeholder=' ...')}"
 
 
 def _twin(model: nn.Module, input: Any, kwargs: Mapping[str, Any]) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
@@ -196,8 +203,9 @@ def _flop_counter(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str
     for row in ours.products:
         own[row.kind] += row.macs or 0
     adds, leaves_out = _apart(theirs, own)
-    words = f"all but convolution, matrix product, attention (FLOPs: {_amounts(ours.others, 3)})" if ours.others else ""
-    return _Report(sum(flops.values()), sum(theirs.values()), None, adds, leaves_out, (words, "parameters"))
+    others = f" (FLOPs: {_amounts(ours.others, 3)})" if ours.others else ""
+    rest = f"all but convolution, matrix product and attention{others}"
+    return _Report(sum(flops.values()), sum(theirs.values()), None, adds, leaves_out, (rest, "parameters"))
 
 
 def _fvcore(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str, Any]) -> _Report:
@@ -205,7 +213,6 @@ def _fvcore(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str, Any]
     from fvcore.nn import FlopCountAnalysis, parameter_count
 
     twin, args, keywords = _twin(model, input, kwargs)
-    counted = parameter_count(twin)[""]
     traced = _Traced(twin, args, keywords)
     analysis = FlopCountAnalysis(traced, traced.tensors).tracer_warnings("none")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -218,10 +225,10 @@ def _fvcore(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str, Any]
     adds, leaves_out = _apart(theirs, own)
     ignored = {_node_name(kind): count for kind, count in analysis.unsupported_ops().items()}
     zeros = ", ".join(f"{name} ×{count}" for name, count in ignored.items() if name not in leaves_out)
-    uncalled = _uncalled(twin, {name.removeprefix("model").lstrip(".") for name in analysis.uncalled_modules()})
-    words = (f"no rule for {zeros}" if zeros else "", f"never called: {uncalled}" if uncalled else "")
+    idle = _idle(ours, twin, {name.removeprefix("model").lstrip(".") for name in analysis.uncalled_modules()})
+    words = (f"no rule for {zeros}" if zeros else "", f"never called: {idle}" if idle else "")
     total = sum(theirs.values())
-    return _Report(total, total, counted, adds, leaves_out, words)
+    return _Report(total, total, parameter_count(twin)[""], adds, leaves_out, words)
 
 
 _COUNTERS: tuple[tuple[str, str, Callable[[_Ours, nn.Module, Any, Mapping[str, Any]], _Report]], ...] = (
@@ -232,11 +239,15 @@ _COUNTERS: tuple[tuple[str, str, Callable[[_Ours, nn.Module, Any, Mapping[str, A
 _PRODUCT_NODES = ("conv", "linear", "matmul", "addmm", "bmm", "mm", "einsum")
 
 
-def _uncalled(twin: nn.Module, names: set[str]) -> str:
-    """The topmost modules with parameters among ``names``."""
-    weighty = {name for name in names if any(True for _ in twin.get_submodule(name).parameters())}
-    top = [n for n in sorted(weighty) if not any(n.startswith(f"{other}.") for other in weighty)]
-    return ", ".join(top[:3]) + (f" and {len(top) - 3} more" if top[3:] else "")
+def _idle(ours: _Ours, twin: nn.Module, uncalled: set[str]) -> str:
+    """The topmost of the modules that the counter saw no call of, without those whose weights others read."""
+    names: list[str] = []
+    for path, module in twin.named_modules():
+        weights = {f"{path}.{name}" for name, _ in module.named_parameters()}
+        within = any(path.startswith(f"{name}.") for name in names)
+        if path in uncalled and weights and not weights & ours.read and not within:
+            names.append(path)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 # -- a jit trace without weights --------------------------------------------------------------------------------------
@@ -289,7 +300,7 @@ class _JitOnMeta(TorchDispatchMode):
             if func is aten._convolution.default:
                 func, args = aten.convolution.default, args[:9]
             if self.graph is not None:
-                self.ran.append((func._schema.name.partition("::")[2], self.graph.return_node().prev().kind()))
+                self.ran.append((func._schema.name.partition("::")[2], self.graph.insertPoint().prev().kind()))
             return func(*args, **(kwargs or {}))
         with _tracer_allowed():
             if func is aten.convolution.default:

@@ -217,6 +217,9 @@ class Recorder(TorchDispatchMode):
             key.append(known.meta)
             return not value.is_meta
         if isinstance(value, (list, tuple)):
+            if value and type(value[0]) is int:  # sizes and strides: never tensors
+                key.append(tuple(value))
+                return False
             key.append(len(value))
             found = [self._add(item, key, inputs) for item in value]
             return any(found)

@@ -162,8 +162,9 @@ def by_module(table_: Table[R], depth: int = 1) -> Table[R]:
 
 
 def _known_sum(values: list[Any]) -> Any:
+    """Of nothing it is 0; of nothing but unknown it is unknown."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return sum(known) if known or not values else None
 
 
 def _known_max(values: list[Any]) -> Any:

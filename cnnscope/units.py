@@ -40,3 +40,25 @@ def decimal(number: int, digits: int = 3) -> str:
 def _significant(number: float, digits: int) -> str:
     whole = len(str(int(abs(number))))
     return f"{number:.{max(0, digits - whole)}f}"
+
+
+def scale(largest: float, unit: str) -> tuple[int, str]:
+    """Factor and name of the scale in which a column reads well whose largest value is this one.
+
+    The largest value keeps two to four digits before the point, so that small ones do not all become 0.00.
+    """
+    if unit == "byte":
+        steps = [(size, name) for size, name in _BINARY]
+    elif unit == "second":
+        steps = [(1, "s")]
+    else:
+        steps = [(size, prefix) for size, prefix in _SI]
+    return next(((size, name) for size, name in steps if largest >= 10 * size), (1, "B" if unit == "byte" else ""))
+
+
+def scaled(number: float, factor: int) -> str:
+    """The number in units of ``factor``, two places after the point; what is not zero never reads as zero."""
+    if factor == 1 or not number:
+        return f"{number:,}"
+    text = f"{number / factor:,.2f}"
+    return text if text != "0.00" else "<0.01"

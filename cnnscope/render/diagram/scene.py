@@ -64,7 +64,8 @@ class Panel:
     """One call of a module that is drawn as a titled frame around its children.
 
     copies: how many equal panels it stands for; last: the path of the last of them; more_params, more_macs: what
-    the others add to the totals; grows: they differ in width. part: 1, 2, ... when it is cut over several columns.
+    the others add to the totals; grows: they differ in width. part: 1, 2, ... when it is cut over several columns;
+    whole: what was cut.
     """
 
     path: str
@@ -77,6 +78,7 @@ class Panel:
     more_macs: int = 0
     grows: bool = False
     part: int = 0
+    whole: Panel | None = None
 
     def cards(self) -> Iterator[Card]:
         """All cards in it, in order, however deep."""

@@ -1,0 +1,228 @@
+"""Where everything stands on a card: worked out once, for the layout, the drawing and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from . import labels
+from .metrics import fit, width
+from .scene import Card, Chip, Panel
+
+INK, SOFT, FAINT = "#0f172a", "#475569", "#64748b"
+STRIPE, PAD, GAP = 5.0, 9.0, 7.0
+CHIP_HEIGHT, CHIP_SIZE = 13.0, 8.0
+RADIUS = 12.0
+HEADER = 22.0
+STACK = 4.0
+"""How far each of the two frames behind a folded panel or card looks out."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line of text; ``x`` is its left end, or its middle or right end as ``anchor`` says."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    ink: str = INK
+    bold: bool = False
+    anchor: str = "start"
+
+    @property
+    def width(self) -> float:
+        return width(self.text, self.size, bold=self.bold)
+
+    @property
+    def left(self) -> float:
+        return self.x - self.width * {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A chip in its place, or the ×N of a folded card."""
+
+    x: float
+    y: float
+    width: float
+    chip: Chip
+
+
+@dataclass
+class Face:
+    """What a card looks like, seen from its upper left corner.
+
+    body: left, top, width and height of what is drawn; the box around it is what the layout keeps free, with the
+    line through the card in its middle. bar: left, top, width of the heat bar.
+    """
+
+    width: float
+    height: float
+    body: tuple[float, float, float, float]
+    texts: list[Text] = field(default_factory=list)
+    badges: list[Badge] = field(default_factory=list)
+    bar: tuple[float, float, float] | None = None
+
+
+def face(card: Card) -> Face:
+    """The face of a card by its form."""
+    made = _FORMS[card.form](card)
+    return _stacked(made, card) if card.copies > 1 else made
+
+
+def _card(card: Card) -> Face:
+    """Two lines: what it is, with chips; what comes out and what it costs."""
+    words = fit(card.title, 12, 220, bold=True)
+    name = fit(_name(card), 9, 110)
+    result = fit(card.shape_text, 10, 150)
+    numbers = "shared" if card.again and not card.params else ""
+    numbers = fit(" · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs)) if each), 9.5, 170)
+    chips = list(_chips(card))
+    left = STRIPE + PAD
+    first = width(words, 12, bold=True) + (GAP + width(name, 9) if name else 0)
+    first += sum(each + 3 for each, _ in chips) + (GAP if chips else 0)
+    second = width(result, 10) + (14 + width(numbers, 9.5) if numbers else 0)
+    total = max(left + max(first, second) + PAD, 84.0)
+    texts = [Text(left, 15.5, words, 12, INK, True), Text(left, 29, result, 10, SOFT)]
+    if name:
+        texts.append(Text(left + width(words, 12, bold=True) + GAP, 15.5, name, 9, FAINT))
+    if numbers:
+        texts.append(Text(total - PAD, 29, numbers, 9.5, FAINT, anchor="end"))
+    bar = (left, 35.0, total - left - PAD) if card.macs else None
+    height = 42.0 if bar else 36.0
+    return Face(total, height, (0, 0, total, height), texts, _from_right(chips, total - PAD + 2, 5.0), bar)
+
+
+def _line(card: Card) -> Face:
+    """One line, for what has neither parameters nor MACs."""
+    words, result = fit(card.title, 11, 220, bold=True), fit(card.shape_text, 9.5, 150)
+    chips = list(_chips(card))
+    left = STRIPE + PAD
+    after = left + width(words, 11, bold=True) + GAP
+    total = after + width(result, 9.5) + PAD + sum(each + 3 for each, _ in chips) + (GAP if chips else 0)
+    texts = [Text(left, 16, words, 11, INK, True), Text(after, 16, result, 9.5, FAINT)]
+    return Face(total, 24, (0, 0, total, 24), texts, _from_right(chips, total - PAD + 3, 5.5))
+
+
+def _circle(card: Card) -> Face:
+    """A sign in a circle, its chips at the right of it; the box is as wide to the left, so that lines run straight."""
+    chips = list(_chips(card))
+    beside = sum(each + 3 for each, _ in chips) + (5 if chips else 0)
+    half = RADIUS + beside
+    badges, x = [], half + RADIUS + 5
+    for each, chip in chips:
+        badges.append(Badge(x, RADIUS - CHIP_HEIGHT / 2, each, chip))
+        x += each + 3
+    sign = Text(half, RADIUS + 5.5, card.title, 16, "", True, "middle")
+    return Face(2 * half, 2 * RADIUS, (half - RADIUS, 0, 2 * RADIUS, 2 * RADIUS), [sign], badges)
+
+
+def _pill(card: Card) -> Face:
+    words, result = fit(card.title, 11, 120, bold=True), fit(card.shape_text, 9.5, 150)
+    total = 24 + width(words, 11, bold=True) + 6 + width(result, 9.5)
+    texts = [Text(12, 16, words, 11, "", True), Text(total - 12, 16, result, 9.5, FAINT, anchor="end")]
+    chips = list(_chips(card))
+    beside = sum(each + 3 for each, _ in chips) + (5 if chips else 0)
+    badges, x = [], beside + total + 5
+    for each, chip in chips:
+        badges.append(Badge(x, 5.5, each, chip))
+        x += each + 3
+    texts = [Text(text.x + beside, text.y, text.text, text.size, text.ink, text.bold, text.anchor) for text in texts]
+    return Face(total + 2 * beside, 24, (beside, 0, total, 24), texts, badges)
+
+
+def _terminal(card: Card) -> Face:
+    words, name = fit(card.title, 12, 160, bold=True), fit(card.name, 9, 90)
+    result = fit(card.shape_text, 10, 150)
+    parts = [(words, 12.0, True, "#ffffff"), (name, 9.0, False, "#cbd5e1"), (result, 10.0, False, "#e2e8f0")]
+    parts = [part for part in parts if part[0]]
+    total = 32 + sum(width(text, size, bold=bold) for text, size, bold, _ in parts) + 7 * (len(parts) - 1)
+    texts, x = [], 16.0
+    for text, size, bold, ink in parts:
+        texts.append(Text(x, 18, text, size, ink, bold))
+        x += width(text, size, bold=bold) + 7
+    return Face(total, 28, (0, 0, total, 28), texts)
+
+
+_FORMS = {"card": _card, "line": _line, "circle": _circle, "pill": _pill, "terminal": _terminal}
+
+
+def _name(card: Card) -> str:
+    name = f"{card.name} – {tail(card.last)}" if card.last else card.name
+    return f"{name} (again)" if card.again else name
+
+
+def tail(path: str) -> str:
+    """The last part of a dotted path."""
+    return path.rpartition(".")[2]
+
+
+def _chips(card: Card) -> Iterator[tuple[float, Chip]]:
+    for chip in card.chips:
+        text = fit(chip.text, CHIP_SIZE, 70, bold=True)
+        yield width(text, CHIP_SIZE, bold=True) + 10, Chip(text, chip.family)
+
+
+def _from_right(chips: list[tuple[float, Chip]], right: float, top: float) -> list[Badge]:
+    badges = []
+    for each, chip in reversed(chips):
+        right -= each
+        badges.append(Badge(right, top, each, chip))
+        right -= 3
+    return badges[::-1]
+
+
+def _stacked(made: Face, card: Card) -> Face:
+    """Room for the frames behind and for the ×N, which stands on the right edge."""
+    text = times(card)
+    each = width(text, 9, bold=True) + 12
+    x, y, wide, high = made.body
+    grown = wide + each + 4
+    made.texts = [
+        Text(text.x + (each + 4 if text.anchor == "end" and text.y > 20 else 0), text.y, text.text, text.size, text.ink,
+             text.bold, text.anchor)
+        for text in made.texts
+    ]  # fmt: skip
+    made.badges.append(Badge(x + grown - PAD - each + 4, 4.5, each, Chip(text, "times")))
+    made.body = (x, y, grown, high)
+    if made.bar:
+        made.bar = (made.bar[0], made.bar[1], made.bar[2] + each + 4)
+    made.width += each + 4
+    return made
+
+
+def times(node: Card | Panel) -> str:
+    return f"×{node.copies} growing" if node.grows else f"×{node.copies}"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The words on a panel's upper edge: at the left what it is, at the right what it costs."""
+
+    name: str
+    type: str
+    costs: str
+    times: str
+
+    @property
+    def left(self) -> float:
+        gap = 6 if self.name and self.type else 0
+        return width(self.name, 10.5, bold=True) + gap + width(self.type, 10)
+
+    @property
+    def right(self) -> float:
+        badge = width(self.times, 9, bold=True) + 12 + 6 if self.times else 0
+        return width(self.costs, 9.5) + badge
+
+
+def heading(panel: Panel) -> Heading:
+    whole = panel.whole or panel
+    name = f"{whole.name} – {tail(whole.last)}" if whole.last else whole.name
+    words = labels.costs(whole.total_params if whole.grows else whole.params, whole.total_macs if whole.grows else whole.macs)
+    if whole.copies > 1 and words:
+        words = f"all {words}" if whole.grows else f"each {words}"
+    type_ = whole.type + (" (continued)" if panel.part > 1 else "")
+    return Heading(
+        fit(name, 10.5, 190, bold=True), fit(type_, 10, 130), words, times(whole) if whole.copies > 1 else ""
+    )

@@ -1,0 +1,72 @@
+"""A table for programs: CSV and JSON, with raw numbers."""
+
+from __future__ import annotations
+
+import csv as csv_
+import io
+import json as json_
+from collections.abc import Sequence
+from typing import Any
+
+from ..table import Table
+from . import cells
+
+
+def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+    """The rows and the total as comma-separated values, headed by field names; unknown is ``?``.
+
+    A table in which something is missing has a further column ``missing`` that says in each row what was not counted.
+
+    Raises:
+        LookupError: a column does not exist.
+    """
+    shown = cells.shown(table, columns)
+    extra = bool(table.missing) and all(column.name != "missing" for column in shown)
+    out = io.StringIO()
+    writer = csv_.writer(out, lineterminator="\n")
+    writer.writerow([column.name for column in shown] + ["missing"] * extra)
+    total = [table.total] if cells.has_total(table, shown) else []
+    for row in [*table.values(), *total]:
+        values = [_raw(row, column) for column in shown]
+        note = cells.at_least(table) if row is table.total else " ".join(row.missing)
+        writer.writerow([_inert(value) for value in values + [note] * extra])
+    return out.getvalue()
+
+
+def json(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+    """The table as one JSON object, a line for each row: raw numbers, no formatted strings.
+
+    Raises:
+        LookupError: a column does not exist.
+    """
+    plain = table.to_dict()
+    if columns is not None:
+        names = [column.name for column in cells.shown(table, columns)]
+        plain["rows"] = [{name: row[name] for name in names} for row in plain["rows"]]
+    rows = ",\n".join(f"    {_dumped(row)}" for row in plain.pop("rows"))
+    head = "".join(f"  {_dumped(key)}: {_dumped(value)},\n" for key, value in plain.items())
+    return "{\n" + head + '  "rows": [' + (f"\n{rows}\n  " if rows else "") + "]\n}\n"
+
+
+def _dumped(value: Any) -> str:
+    return json_.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _raw(row: Any, column: cells.Column) -> str:
+    value = getattr(row, column.name)
+    if value is None:
+        return "?" if cells.cell(row, column) == "?" else ""
+    return cells.raw(value)
+
+
+def _inert(text: str) -> str:
+    """A name that a spreadsheet would take for a formula, marked as text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
