@@ -14,7 +14,9 @@ from .errors import UnusableInput
 from .standins import Originals, on_meta
 
 
-def arguments_of(model: nn.Module, input: Any, kwargs: Mapping[str, Any], originals: Originals) -> tuple[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
+def arguments_of(
+    model: nn.Module, input: Any, kwargs: Mapping[str, Any], originals: Originals
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments of the forward.
 
     Raises:

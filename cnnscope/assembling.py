@@ -33,7 +33,9 @@ def assemble(
         parameters=_parameters(recorder, param_names, ops),
         calls=tuple(
             [
-                Call(path, kind, parent, repeat, leaf, tuple([values[i] for i in ins]), tuple([values[i] for i in outs]))
+                Call(
+                    path, kind, parent, repeat, leaf, tuple([values[i] for i in ins]), tuple([values[i] for i in outs])
+                )
                 for path, kind, parent, repeat, leaf, ins, outs in calls
             ]
         ),

@@ -60,7 +60,9 @@ def channels_last(shape: Shape) -> Shape:
 def is_dense(meta: Meta) -> bool:
     """Whether the elements fill their memory without gaps or overlap, in any order of dimensions."""
     step = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(meta.stride, meta.shape, strict=True) if size != 1):
+    for stride, size in sorted(
+        (stride, size) for stride, size in zip(meta.stride, meta.shape, strict=True) if size != 1
+    ):
         if stride != step:
             return False
         step *= size
@@ -74,7 +76,9 @@ def _like(meta: Meta, shape: Shape) -> Meta:
     return Meta(shape, contiguous(shape), meta.dtype)
 
 
-def _convolution(x: Meta, w: Meta, b: Meta | None, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any) -> list[Meta] | None:  # fmt: skip
+def _convolution(
+    x: Meta, w: Meta, b: Meta | None, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any
+) -> list[Meta] | None:
     """[N, C, *space] with a kernel [O, C/groups, *space]; anything unusual is left to torch."""
     groups = rest[1]
     spatial = len(x.shape) - 2
@@ -99,7 +103,9 @@ def _convolution(x: Meta, w: Meta, b: Meta | None, stride: Any, padding: Any, di
     return [_like(source, shape)._replace(dtype=x.dtype)]
 
 
-def _batch_norm(x: Meta, w: Meta | None, b: Meta | None, mean: Meta | None, var: Meta | None, training: bool, *_: Any) -> list[Meta] | None:  # fmt: skip
+def _batch_norm(
+    x: Meta, w: Meta | None, b: Meta | None, mean: Meta | None, var: Meta | None, training: bool, *_: Any
+) -> list[Meta] | None:
     """Per-channel normalisation; outside training the saved statistics are empty, as the real kernels leave them."""
     if len(x.shape) < 2 or not is_dense(x) or x.dtype != torch.float32:
         return None
@@ -123,7 +129,9 @@ def _arithmetic(x: Meta, y: Any, *_: Any) -> list[Meta] | None:
     return _elementwise(x) if isinstance(y, (int, float)) else None
 
 
-def _pool(x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), *rest: Any, dilation: Any = (1,), ceil: bool = False) -> Meta | None:  # fmt: skip
+def _pool(
+    x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), *rest: Any, dilation: Any = (1,), ceil: bool = False
+) -> Meta | None:
     """A window slid over the last two dimensions of [N, C, H, W]."""
     if len(x.shape) != 4 or min(x.shape) == 0:
         return None
@@ -142,12 +150,16 @@ def _pool(x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), *rest: An
     return _like(x, (*x.shape[:2], *sizes))
 
 
-def _max_pool(x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), dilation: Any = (1,), ceil: bool = False) -> list[Meta] | None:  # fmt: skip
+def _max_pool(
+    x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), dilation: Any = (1,), ceil: bool = False
+) -> list[Meta] | None:
     pooled = _pool(x, kernel, stride, padding, dilation=dilation, ceil=ceil)
     return pooled and [pooled, pooled._replace(dtype=torch.int64)]
 
 
-def _average_pool(x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), ceil: bool = False, *_: Any) -> list[Meta] | None:  # fmt: skip
+def _average_pool(
+    x: Meta, kernel: Any, stride: Any = (), padding: Any = (0,), ceil: bool = False, *_: Any
+) -> list[Meta] | None:
     pooled = _pool(x, kernel, stride, padding, ceil=ceil)
     return pooled and [pooled]
 

@@ -342,7 +342,7 @@ class Recorder(TorchDispatchMode):
         return value
 
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
-        """The number in a weight or buffer that arrived with data and was not written since: a constant of the model."""
+        """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
         storage = self.known(tensor).storage
         data = self._data_of.get(storage)
         if data is None or storage in self._writers:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 Memo = dict[int, Any]
 
@@ -75,8 +76,9 @@ def stand_in(model: nn.Module) -> tuple[nn.Module, Originals]:
 
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor of the same class, shape, strides and dtype without data."""
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        return type(tensor)(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)  # type: ignore[call-arg]
+    if is_lazy(tensor):
+        lazy: Any = type(tensor)
+        return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return tensor.detach().to("meta")
     bare = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")

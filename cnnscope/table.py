@@ -39,7 +39,8 @@ def column(
     """A dataclass field that is a column.
 
     unit: one of ``UNITS``. fold: how rows become one: ``sum``, ``max``, ``first``, ``last``, ``join`` (tuples
-    one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown unless asked for by name.
+    one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown
+    unless asked for by name.
     """
     if unit not in UNITS:
         raise ValueError(f"no unit {unit!r}; one of {', '.join(UNITS)}")
@@ -155,7 +156,7 @@ def by_module(table_: Table[R], depth: int = 1) -> Table[R]:
         groups.setdefault(key, []).append(row)
     rows: dict[str, R] = {}
     for key, members in groups.items():
-        alone = key.startswith("\0") or len(members) == 1 and members[0].module == key
+        alone = key.startswith("\0") or (len(members) == 1 and members[0].module == key)
         row = members[0] if alone else fold(members, table_.row_type, name=key, module=key)
         rows[row.name] = row
     return dataclasses.replace(table_, title=f"{table_.title}, by module at depth {depth}", rows=rows)

@@ -75,7 +75,9 @@ def _from_library(reference: Reference, target: str) -> Target:
     name = reference.what
     make = libraries.torchvision_model(name) if reference.where == "torchvision" else libraries.timm_model(name)
     model = _built(lambda: make(*reference.args, **reference.kwargs), target)
-    known = libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
+    known = (
+        libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
+    )
     return Target(model, known, name)
 
 
@@ -181,7 +183,9 @@ def _imported(where: str) -> ModuleType:
             f"no module {where!r} here or among the installed packages; write package.module:Net, path/to/file.py:Net, "
             "torchvision:NAME, timm:NAME or a name of the zoo"
         )
-    return _guarded(lambda: importlib.import_module(where), f"while importing {where}", f"try: python -c 'import {where}'")
+    return _guarded(
+        lambda: importlib.import_module(where), f"while importing {where}", f"try: python -c 'import {where}'"
+    )
 
 
 def _run_file(path: Path) -> ModuleType:

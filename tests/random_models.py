@@ -11,7 +11,8 @@ from torch import nn
 
 STEPS = (
     "conv", "conv_in_place", "depthwise", "grouped", "transposed", "norm", "layer_norm", "relu", "relu_", "pool",
-    "average", "add", "add_", "cat", "chunk", "gate", "flip_view", "shared", "functional", "upsample", "matmul", "dropout",
+    "average", "add", "add_", "cat", "chunk", "gate", "flip_view", "shared", "functional", "upsample", "matmul",
+    "dropout",
 )  # fmt: skip
 
 

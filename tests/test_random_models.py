@@ -53,9 +53,7 @@ class LiveBytes(TorchDispatchMode):
 def predicted_events(graph: cnnscope.ModelGraph) -> list[int]:
     """The same series from the graph: what is alive when each operator has just returned."""
     born = [storage for storage in graph.storages if storage.kind == "activation"]
-    return [
-        sum(s.bytes for s in born if s.born <= i and (s.dies is None or s.dies > i)) for i in range(len(graph))
-    ]
+    return [sum(s.bytes for s in born if s.born <= i and (s.dies is None or s.dies > i)) for i in range(len(graph))]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -45,8 +45,8 @@ def cost(graph: ModelGraph) -> Table[OpCost]:
 def _row(graph: ModelGraph, op: Op) -> OpCost:
     known = work(op, graph.storages)
     if known is None:
-        read, written = accessed(op.inputs, graph.storages), accessed(op.outputs, graph.storages)
-        return OpCost(op.name, op.module, op.kind, None, None, read, written, None, (op.kind,))
+        moved = accessed(op.inputs, graph.storages), accessed(op.outputs, graph.storages)
+        return OpCost(op.name, op.module, op.kind, None, None, *moved, None, (op.kind,))
     macs, flops, read, written = known
-    moved = (read or 0) + (written or 0)
-    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, flops / moved if moved else None)
+    ratio = intensity({"flops": flops, "bytes_read": read, "bytes_written": written})
+    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, ratio)

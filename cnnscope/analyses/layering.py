@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
@@ -89,7 +88,9 @@ def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:
     return [(call, ops) for _, call, ops in sorted(found, key=lambda each: each[0])]
 
 
-def _row(graph: ModelGraph, by_op: dict[str, list[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]) -> Layer:  # fmt: skip
+def _row(
+    graph: ModelGraph, by_op: dict[str, list[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]
+) -> Layer:
     whole = call.leaf and call.module != ""
     kind = call.type if whole else ops[0].kind
     name = call.module if whole else f"{call.module}.{kind}" if call.module else kind
@@ -139,7 +140,7 @@ def _allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...
     return sum(storage.bytes for storage in storages.values() if first <= storage.born <= last)
 
 
-def _params(counted: OpParams) -> dict[str, int]:
+def _params(counted: OpParams) -> dict[str, Any]:
     return {
         "params": counted.params,
         "weights": counted.weights,

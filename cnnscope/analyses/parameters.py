@@ -55,7 +55,9 @@ def first_readers(graph: ModelGraph) -> dict[str, str]:
     return views | readers
 
 
-def tally(name: str, module: str, kind: str, own: tuple[Parameter, ...] | list[Parameter], shared: tuple[str, ...] = ()) -> OpParams:  # fmt: skip
+def tally(
+    name: str, module: str, kind: str, own: tuple[Parameter, ...] | list[Parameter], shared: tuple[str, ...] = ()
+) -> OpParams:
     """One row from the parameters that belong to it."""
     if not own:
         return OpParams(name, module, kind, shared=shared)

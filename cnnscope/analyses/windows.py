@@ -117,8 +117,10 @@ def _shortest(size: int, advance: int | None, lows: tuple[Place, ...], highs: tu
         step = lows[period] - lows[0]
         if advance is not None and (count % period or step * (count // period) != advance):
             continue
-        if highs[period] - highs[0] == step and abs(step) < NOWHERE and all(
-            lows[i] - lows[i - period] == step == highs[i] - highs[i - period] for i in range(period, count)
+        if (
+            highs[period] - highs[0] == step
+            and abs(step) < NOWHERE
+            and all(lows[i] - lows[i - period] == step == highs[i] - highs[i - period] for i in range(period, count))
         ):
             return Motion(size, int(step), lows[:period], highs[:period])
     return Motion(size, advance, lows, highs)

@@ -61,7 +61,9 @@ def find(row_type: type, wanted: str) -> Field:
     return by_name[_plain(wanted)]
 
 
-def shown(table: Table[Any], names: Sequence[str] | None = None, titles: Mapping[str, str] | None = None) -> list[Column]:
+def shown(
+    table: Table[Any], names: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
+) -> list[Column]:
     """The columns to show: those not hidden, or the named ones behind the row's name."""
     if names is None:
         fields = [field for field in columns(table.row_type) if not field.metadata["hidden"]]

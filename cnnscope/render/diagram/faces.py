@@ -77,7 +77,9 @@ def _card(card: Card) -> Face:
     name = fit(_name(card), 9, 110)
     result = fit(card.shape_text, 10, 150)
     numbers = "shared" if card.again and not card.params else ""
-    numbers = fit(" · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs)) if each), 9.5, 170)
+    numbers = fit(
+        " · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs)) if each), 9.5, 170
+    )
     chips = list(_chips(card))
     left = STRIPE + PAD
     first = width(words, 12, bold=True) + (GAP + width(name, 9) if name else 0)
@@ -219,7 +221,9 @@ class Heading:
 def heading(panel: Panel) -> Heading:
     whole = panel.whole or panel
     name = f"{whole.name} – {tail(whole.last)}" if whole.last else whole.name
-    words = labels.costs(whole.total_params if whole.grows else whole.params, whole.total_macs if whole.grows else whole.macs)
+    words = labels.costs(
+        whole.total_params if whole.grows else whole.params, whole.total_macs if whole.grows else whole.macs
+    )
     if whole.copies > 1 and words:
         words = f"all {words}" if whole.grows else f"each {words}"
     type_ = whole.type + (" (continued)" if panel.part > 1 else "")

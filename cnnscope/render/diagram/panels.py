@@ -82,9 +82,7 @@ class _Reach:
     def beside_another(self, child: Node) -> bool:
         """Some other child neither leads to this one nor comes from it."""
         i = self.index[child]
-        return any(
-            j != i and not self.after[i] >> j & 1 and not self.after[j] >> i & 1 for j in range(len(self.after))
-        )
+        return any(j != i and not self.after[i] >> j & 1 and not self.after[j] >> i & 1 for j in range(len(self.after)))
 
 
 def _cards(node: Node) -> list[Card]:
