@@ -8,6 +8,7 @@ without the batch, and stand after the layer that makes them.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Size = int | tuple[int, int]
+Block = Callable[[int, int, int], nn.Module]        # channels in, channels out, stride
 
 
 def chain(**layers: nn.Module) -> nn.Sequential:
@@ -62,6 +64,19 @@ class AddReLU(Add):
         return self.relu(super().forward(x))
 
 
+class SideBranches(nn.Sequential):
+    """A chain in which the layers called aux... hang at the side: the next layer reads what they read."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        sides = []
+        for name, layer in self.named_children():
+            if name.startswith("aux"):
+                sides.append(layer(x))
+            else:
+                x = layer(x)
+        return x, *sides
+
+
 class PadShortcut(nn.Module):
     """ResNet's option A: every `stride`-th pixel, and zeros in the new channels. It has no parameters."""
 
@@ -73,6 +88,38 @@ class PadShortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kept = x[:, :, :: self.stride, :: self.stride]
         return F.pad(kept, (0, 0, 0, 0, 0, self.new_channels))
+
+
+def option_a(ins: int, outs: int, stride: int) -> nn.Module:
+    """ResNet, section 3.3, shortcut (A): the identity; where channels are added they are zero."""
+    return nn.Identity() if ins == outs else PadShortcut(outs - ins, stride)
+
+
+def option_b(ins: int, outs: int, stride: int) -> nn.Module:
+    """ResNet, section 3.3, shortcut (B): the identity; where channels are added, a 1x1 projection."""
+    return nn.Identity() if ins == outs else chain(**conv_bn("", ins, outs, 1, stride))
+
+
+def stage(block: Block, count: int, ins: int, outs: int, stride: int) -> nn.Sequential:
+    """`count` blocks, named block1, block2, ... The first changes the channels and takes the stride."""
+    blocks = {f"block{index}": block(outs, outs, 1) for index in range(2, count + 1)}
+    return chain(block1=block(ins, outs, stride), **blocks)
+
+
+def blocks_per_stage(depth: int, factor: int, rest: int) -> int:
+    """n, where a paper's nets have `factor` * n + `rest` layers."""
+    n, left = divmod(depth - rest, factor)
+    if left or n < 1:
+        nets = ", ".join(str(factor * n + rest) for n in (1, 2, 3))
+        raise ValueError(f"depth {depth} is not {factor}n + {rest}: {nets}, ...")
+    return n
+
+
+def stage_counts(table: dict[int, tuple[int, ...]], depth: int) -> tuple[int, ...]:
+    """How many blocks each stage has in a paper's table of nets by depth."""
+    if depth not in table:
+        raise ValueError(f"no net of depth {depth} in the table; it has {', '.join(map(str, table))}")
+    return table[depth]
 
 
 def conv(
@@ -89,15 +136,33 @@ def conv_relu(tag: str, *args: Any, **options: Any) -> dict[str, nn.Module]:
     return {f"conv{tag}": conv(*args, **options), f"relu{tag}": nn.ReLU()}
 
 
-def conv_bn(tag: str, *args: Any, **options: Any) -> dict[str, nn.Module]:
+def conv_bn(tag: str, *args: Any, eps: float = 1e-5, **options: Any) -> dict[str, nn.Module]:
     """Rows `conv<tag>`, `bn<tag>`. No bias unless asked for: the normalisation would take it away again."""
     convolution = conv(*args, **{"bias": False, **options})
-    return {f"conv{tag}": convolution, f"bn{tag}": nn.BatchNorm2d(convolution.out_channels)}
+    return {f"conv{tag}": convolution, f"bn{tag}": nn.BatchNorm2d(convolution.out_channels, eps)}
 
 
 def conv_bn_relu(tag: str, *args: Any, **options: Any) -> dict[str, nn.Module]:
     """Rows `conv<tag>`, `bn<tag>`, `relu<tag>`."""
     return {**conv_bn(tag, *args, **options), f"relu{tag}": nn.ReLU()}
+
+
+def tower(ins: int, *layers: tuple[Any, ...], eps: float = 1e-3) -> nn.Sequential:
+    """Convolutions in a row, numbered from 1, each with batch normalisation and ReLU.
+
+    A layer is its maps and kernel, and stride and padding where they are not those of `conv`. `eps` is that of
+    the normalisation: 0.001 wherever TensorFlow, in which the Inception nets were written, is left to itself.
+    """
+    rows: dict[str, nn.Module] = {}
+    for index, (outs, *rest) in enumerate(layers, start=1):
+        rows |= conv_bn_relu(str(index), ins, outs, *rest, eps=eps)
+        ins = outs
+    return chain(**rows)
+
+
+def bn_relu(tag: str, channels: int) -> dict[str, nn.Module]:
+    """Rows `bn<tag>`, `relu<tag>`: what pre-activation nets put before each convolution."""
+    return {f"bn{tag}": nn.BatchNorm2d(channels), f"relu{tag}": nn.ReLU()}
 
 
 def lrn(size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> nn.LocalResponseNorm:

@@ -60,7 +60,6 @@ class _Ours(NamedTuple):
 
     params: int
     macs: int
-    flops: int
     products: tuple[OpCost, ...]
     others: Mapping[str, int]
     read: frozenset[str]
@@ -109,9 +108,8 @@ def _count(graph: ModelGraph) -> _Ours:
         rest = (row.flops or 0) - 2 * (row.macs or 0)
         others["additions after products" if row.macs else row.kind] += rest
     return _Ours(
-        params(graph).total.params or 0,
+        params(graph).total.params,
         sum(row.macs or 0 for row in rows),
-        sum(row.flops or 0 for row in rows),
         tuple(row for row in rows if row.macs),
         +others,
         frozenset(name for op in graph for name in op.params),

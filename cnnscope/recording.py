@@ -6,7 +6,6 @@ taken apart. It keeps no tensor alive; a weak reference on each storage tells wh
 
 from __future__ import annotations
 
-import weakref
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .fastmeta import METAS, meta_of
+from .lifetimes import Memory, Record
 from .signatures import Function, Signature, function_of, remember, remembered, signature_of, with_results
 from .standins import Originals
 
@@ -36,58 +36,6 @@ class Known(NamedTuple):
     storage: int
     param: int
     written: int
-
-
-class Record(NamedTuple):
-    """One operator call, by numbers of values, parameters and other records."""
-
-    signature: Signature
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    params: tuple[int, ...]
-    call: int
-    after: tuple[int, ...]
-
-
-class Memory:
-    """The storages of a run: how large, of which kind, between which operators alive."""
-
-    def __init__(self, records: list[Record]) -> None:
-        self.bytes: list[int] = []
-        self.kinds: list[str] = []
-        self.born: list[int] = []
-        self.dies: list[int | None] = []
-        self.at: dict[int, int] = {}
-        self._records = records
-        self._watches: list[Any] = []
-
-    def add(self, address: int, nbytes: int, kind: str, born: int) -> int:
-        """Number a storage."""
-        number = self.at[address] = len(self.bytes)
-        self.bytes.append(nbytes)
-        self.kinds.append(kind)
-        self.born.append(born)
-        self.dies.append(None)
-        return number
-
-    def allocated(self, storage: torch.UntypedStorage, nbytes: int) -> int:
-        """Number the storage that the current operator allocates, and note when it goes."""
-        address = storage._cdata
-        records = self._records
-        number = self.add(address, nbytes, "activation", len(records))
-        dies, at = self.dies, self.at
-
-        def gone(_: Any) -> None:
-            dies[number] = len(records)
-            if at.get(address) == number:
-                del at[address]
-
-        self._watches.append(weakref.ref(storage, gone))
-        return number
-
-    def stop(self) -> None:
-        """What is alive now outlives the run."""
-        self._watches.clear()
 
 
 class Recorder(TorchDispatchMode):

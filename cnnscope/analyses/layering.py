@@ -9,7 +9,7 @@ from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
 from .costs import intensity
 from .op_costs import work
-from .parameters import OpParams, first_readers, tally
+from .parameters import OpParams, by_reader, first_readers, tally
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,15 +53,12 @@ def layers(graph: ModelGraph) -> Table[Layer]:
     A module that is called again has a further row, ``name#2``, with its compute but without its parameters: they
     are counted where they are read first. Parameters that nothing reads have rows of type ``unused``.
     """
-    owners = first_readers(graph)
-    by_op: dict[str, list[Parameter]] = {}
-    for parameter in graph.parameters:
-        by_op.setdefault(owners.get(parameter.name, ""), []).append(parameter)
+    by_op = by_reader(graph, first_readers(graph))
     names: dict[str, int] = {}
     rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
     for each in by_op.get("", ()):
         own = _params(tally(each.name, each.module, "unused", (each,)))
-        rows.append(Layer(_unique(each.name, names), each.module, "unused", macs=0, flops=0, **own))
+        rows.append(Layer(_unique(each.name, names), each.module, "unused", **_work(graph, ()), **own))
     return table("layers", rows, Layer, model=graph.name, input=graph.input_text)
 
 

@@ -34,15 +34,28 @@ def params(graph: ModelGraph) -> Table[OpParams]:
     own, of kind ``unused``, so that the total is the model's.
     """
     owners = first_readers(graph)
-    by_op: dict[str, list[Parameter]] = {}
-    for parameter in graph.parameters:
-        by_op.setdefault(owners.get(parameter.name, ""), []).append(parameter)
+    by_op = by_reader(graph, owners)
     rows = []
     for op in graph:
         shared = () if op.view else tuple(name for name in dict.fromkeys(op.params) if owners[name] != op.name)
         rows.append(tally(op.name, op.module, op.kind, by_op.get(op.name, ()), shared))
     rows.extend(tally(each.name, each.module, "unused", (each,)) for each in by_op.get("", ()))
     return table("params", rows, OpParams, model=graph.name, input=graph.input_text)
+
+
+def by_reader(graph: ModelGraph, owners: dict[str, str]) -> dict[str, list[Parameter]]:
+    """Parameters and buffers by the operator that counts them; those that none reads under ''.
+
+    A buffer that is not read (batch norm's counter, in inference) goes with its module's first operator.
+    """
+    first_in: dict[str, str] = {}
+    for op in graph:
+        first_in.setdefault(op.module, op.name)
+    found: dict[str, list[Parameter]] = {}
+    for parameter in graph.parameters:
+        instead = first_in.get(parameter.module, "") if parameter.role == "buffer" else ""
+        found.setdefault(owners.get(parameter.name, instead), []).append(parameter)
+    return found
 
 
 def first_readers(graph: ModelGraph) -> dict[str, str]:

@@ -78,6 +78,6 @@ def html(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
 
 def _inline(text: str) -> str:
     """Text that Markdown shows as it is. ``_`` matters only where it does not stand between letters."""
-    text = re.sub(r"([\\`*\[\]<>&|~])", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]<&|~])", r"\\\1", text)
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
     return " ".join(text.split())

@@ -1,0 +1,85 @@
+"""The command line. Commands parse, call and echo; everything else is elsewhere and is imported when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import CnnscopeError
+from . import graphing, listing, tabling
+
+HELP = """What a neural network costs, before it runs.
+
+MODEL is one of
+
+\b
+  vgg16                          an architecture of 'cnnscope list'
+  torchvision:resnet50           a model of torchvision; timm:resnet50 one of timm
+  path/to/file.py:Net            a class, a function that makes a model, or a model
+  package.module:net(classes=10) the same in a module, with literal arguments
+
+The model runs on tensors without data: no weights, no arithmetic, no GPU. Naming a file or a module runs its code.
+"""
+
+
+class Program(click.Group):
+    """The group of commands, with errors as one to three plain lines and the contract's exit codes."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+        """Run the command and exit: 0 good, 1 a check failed, 2 wrong usage or a model that cannot be analysed."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(arguments, prog_name or "cnnscope", **extra)
+            sys.stdout.flush()
+        except Exception as error:
+            code = failed(error, traceback="--traceback" in arguments)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def failed(error: Exception, *, traceback: bool) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader has seen enough
+        _drop_output()
+        return 0
+    if isinstance(error, click.Abort):
+        return 130
+    if traceback and not isinstance(error, click.ClickException):
+        sys.excepthook(type(error), error, error.__traceback__)
+    elif isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        say(error.format_message() + (f"\n'{context.command_path} --help' shows the usage" if context else ""))
+    elif isinstance(error, CnnscopeError):
+        say(str(error))
+    else:
+        lines = str(error).strip().splitlines()
+        say(f"internal error: {type(error).__name__}: {lines[0] if lines else ''}; run again with --traceback")
+    return 2
+
+
+def say(message: str) -> None:
+    """One to three lines on stderr."""
+    lines = [line.rstrip() for line in message.splitlines() if line.strip()][:3]
+    click.echo("cnnscope: " + "\n".join(lines), err=True)
+
+
+def _drop_output() -> None:
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=Program, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cnnscope", message="%(prog)s %(version)s")
+@click.option("--traceback", is_flag=True, expose_value=False, help="Show Python's traceback when something goes wrong.")
+def main() -> None:
+    """The program."""
+
+
+main.add_command(listing.list_)
+main.add_command(tabling.table)
+main.add_command(graphing.graph)

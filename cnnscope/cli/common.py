@@ -1,0 +1,86 @@
+"""Options that several commands have, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..graph import ModelGraph
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Traced(NamedTuple):
+    """A model that was loaded and traced, and what it was traced with."""
+
+    name: str
+    model: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    graph: ModelGraph
+
+
+def takes_model(command: F) -> F:
+    """MODEL, --input, --batch-size, --traceback."""
+    for option in (
+        click.option("--traceback", is_flag=True, expose_value=False, hidden=True),
+        click.option(
+            "--batch-size",
+            "-b",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Replaces the first size of every input.",
+        ),
+        click.option(
+            "--input",
+            "inputs",
+            multiple=True,
+            metavar="SHAPE",
+            help="What goes in, with batch: 1x3x224x224. Once for each argument of forward, in order; "
+            "name=1x16 for a keyword, 1x128:int64 for another type than float32.",
+        ),
+        click.argument("model"),
+    ):
+        command = option(command)
+    return command
+
+
+def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Traced:
+    """Load and trace what the options describe; what the model's code prints goes to stderr."""
+    with _prints_on_stderr():
+        from ..targets import load
+        from ..tracing import trace
+        from .inputs import arguments, chosen
+
+        found = load(target)
+        args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
+        input_ = args[0] if len(args) == 1 else args or None
+        graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
+    return Traced(found.name, found.model, args, dict(kwargs), graph)
+
+
+@contextlib.contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def deliver(data: str | bytes, output: str | None) -> None:
+    """To the file, or to stdout where none or ``-`` is given."""
+    if output is None or output == "-":
+        click.echo(data, nl=isinstance(data, str) and not data.endswith("\n"))
+    else:
+        from ..outputs import write
+
+        write(output, data if isinstance(data, bytes) or data.endswith("\n") else data + "\n")
+
+
+def colored(output: str | None) -> bool:
+    """Whether bold letters are welcome: on a terminal, without NO_COLOR."""
+    return output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,151 @@
+"""The lecture's table of VGG16 for any traced model: parameters, memory, dimension and type of each layer.
+
+As on the slide, parameters are weights without biases, activations and batch normalisation work in place and have no
+row, and memory counts the values of one image. What has no row is stated in the notes, so that every sum is right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..analyses.layering import Layer, layers
+from ..graph import ITEM_BYTES, ModelGraph, Op, Shape
+from ..table import Table, column, table
+from ..units import binary, decimal
+from . import formulas
+
+# Of one input, element by element; some of them torch does not declare so.
+_ACTIVATIONS = frozenset(
+    "celu clamp clamp_min elu gelu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish relu relu6 rrelu selu "
+    "sigmoid silu softplus tanh threshold".split()
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlideRow:
+    """A row of the slide. counted: its parameters; values: the numbers of its result for one image; bytes: theirs."""
+
+    name: str = column("layer", hidden=True)
+    module: str = column("module", hidden=True)
+    parameters: str | None = column("parameters", default=None)
+    memory: str | None = column("memory", default=None)
+    dimension: Shape | None = column("dimension", "shape", default=None)
+    type: str | None = column("layer type", default=None)
+    counted: int = column("counted parameters", "count", fold="sum", hidden=True, default=0)
+    values: int = column("values", "count", fold="sum", hidden=True, default=0)
+    bytes: int = column("memory in bytes", "byte", fold="sum", hidden=True, default=0)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def slide(graph: ModelGraph, claim: Mapping[str, Any] | None = None) -> Table[SlideRow]:
+    """The slide's rows for a graph; ``claim`` is what the lecture prints in the heads of its own table of the model."""
+    whole = layers(graph)
+    batch = graph.inputs[0].shape[0] if graph.inputs and graph.inputs[0].shape else 1
+    kept = [layer for layer in whole.values() if _has_row(graph, layer)]
+    rows = [*_input_rows(graph), *(_row(graph, layer, batch) for layer in kept)]
+    found = table("as the lecture prints it", rows, SlideRow, model=graph.name, input=graph.input_text)
+    left_out = [layer for layer in whole.values() if layer.name not in found]
+    notes = [*_parameter_notes(found, whole, kept), *_memory_notes(graph, found, left_out, batch)]
+    if claim and graph.inputs and list(graph.inputs[0].shape[1:]) == list(claim["input"][1:]):
+        notes += _claim_notes(found, left_out, batch, claim)
+    return dataclasses.replace(found, notes=tuple(notes))
+
+
+def titles(found: Table[SlideRow]) -> dict[str, str]:
+    """The heads of the columns with their totals, as on the slide."""
+    return {
+        "parameters": f"parameters ({formulas.short(found.total.counted, 3)} total)",
+        "memory": f"memory ({decimal(found.total.bytes).replace(' ', '')}/image)",
+    }
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _has_row(graph: ModelGraph, layer: Layer) -> bool:
+    """Not what works in place on the slide, moves nothing, or is a parameter that nothing reads."""
+    ops = [graph[name] for name in layer.ops]
+    return any(not op.view and not _in_place_on_the_slide(graph, op) for op in ops)
+
+
+def _in_place_on_the_slide(graph: ModelGraph, op: Op) -> bool:
+    kind = op.kind.rstrip("_")
+    if "batch_norm" in kind or kind.startswith(("empty", "dropout", "native_dropout")) or "prelu" in kind:
+        return True
+    if op.params or not (op.pointwise or kind in _ACTIVATIONS):
+        return False
+    return len({value.name for value in op.inputs}) == 1 and op.inputs[0].shape == op.outputs[0].shape
+
+
+def _input_rows(graph: ModelGraph) -> Iterable[SlideRow]:
+    for value in graph.inputs:
+        size = formulas.dimension(value.shape)
+        memory = _memory(size, math.prod(value.shape[1:]))
+        yield SlideRow(f"input {value.name}", "", "0", memory, size, "INPUT", 0, math.prod(size), math.prod(size) * ITEM_BYTES[value.dtype])
+
+
+def _row(graph: ModelGraph, layer: Layer, batch: int) -> SlideRow:
+    ops = tuple(graph[name] for name in layer.ops)
+    shape = layer.output or ()
+    size = formulas.dimension(shape, ops)
+    bytes_ = layer.activation // batch
+    item = ITEM_BYTES[ops[-1].outputs[0].dtype] if ops[-1].outputs else 1
+    parameters, counted = _parameters(graph, layer, ops)
+    memory = _memory(size, bytes_ // item) if bytes_ else "0 (in place)"
+    return SlideRow(
+        layer.name, layer.module, parameters, memory, size, _type(layer, ops), counted, bytes_ // item, bytes_
+    )
+
+
+def _parameters(graph: ModelGraph, layer: Layer, ops: tuple[Op, ...]) -> tuple[str, int]:
+    """The formula and the number of the weights; of layers other than convolutions and FC all parameters."""
+    kind = _weighted(layer, ops)
+    if kind and not layer.weights:
+        return "0 (shared)", 0
+    if kind == "convolution":
+        return formulas.conv_weights(layer, layer.weights), layer.weights
+    if kind:
+        return formulas.linear_weights(graph, layer, layer.weights), layer.weights
+    return f"{layer.params:,}", layer.params
+
+
+def _weighted(layer: Layer, ops: tuple[Op, ...]) -> str:
+    """``convolution`` or ``addmm`` for a layer that is one such product with weights, else nothing."""
+    products = [op for op in ops if op.kind in ("convolution", "addmm", "mm") and op.params]
+    return products[0].kind if len(products) == 1 and layer.input and layer.output else ""
+
+
+def _memory(size: Shape, values: int) -> str:
+    """``224*224*64=3.2M``; a vector's length as it is."""
+    if math.prod(size) != values:
+        return f"{values:,}"
+    return str(values) if math.prod(size[:-1]) == 1 else f"{formulas.times(size)}={formulas.short(values)}"
+
+
+def _type(layer: Layer, ops: tuple[Op, ...]) -> str:
+    """``CONV3-64``, ``POOL2``, ``FC``; a stride that is not the usual one behind a stroke: ``CONV7-64/2``."""
+    kinds = {op.kind.rstrip("_") for op in ops}
+    if "LocalResponseNorm" in layer.type or "LRN" in layer.type:
+        return "NORM"
+    window = _edge(layer.kernel)
+    if _weighted(layer, ops) == "convolution" and layer.output:
+        stride = "" if set(layer.stride or ()) == {1} else f"/{_edge(layer.stride)}"
+        return f"CONV{window}-{layer.output[-len(layer.kernel or ()) - 1]}{stride}"
+    if any("pool" in kind for kind in kinds):
+        stride = "" if layer.stride == layer.kernel else f"/{_edge(layer.stride)}"
+        return f"{'' if any('max_pool' in kind for kind in kinds) else 'AVG'}POOL{window}{stride}"
+    if _weighted(layer, ops):
+        return "FC"
+    named = {"cat": "CONCAT", "mean": "AVGPOOL" if "Pool" in layer.type else "MEAN"}
+    return named.get(ops[-1].kind, layer.type.rstrip("_").upper())
+
+
+def _edge(window: Shape | None) -> str:
+    """``3`` for 3x3, ``1x7`` for what is not square."""
+    if not window:
+        return ""
+    return str(window[0]) if len(set(window)) == 1 else "x".join(map(str, window))

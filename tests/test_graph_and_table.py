@@ -1,0 +1,120 @@
+"""The two data types: what a graph refuses, how tables fold, and the JSON that comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import networkx as nx
+import pytest
+from torch import nn
+
+import cnnscope
+from cnnscope.errors import InvalidGraph
+from cnnscope.graph import ModelGraph, Op, Storage, Value
+from cnnscope.table import Table, by_module, column, table
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv2(self.norm(self.conv1(x)).relu())
+
+
+@pytest.fixture(scope="module")
+def graph():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(Block(8), Block(8)), nn.Flatten())
+    return cnnscope.trace(model, (2, 3, 10, 10))
+
+
+def value(name, storage=0):
+    return Value(name, (1,), "float32", storage)
+
+
+def op(name, inputs, outputs):
+    return Op(name, "relu", inputs, outputs, (), {}, "", "forward", tuple("x" for _ in inputs))
+
+
+def test_a_graph_refuses_a_repeated_name_and_a_value_from_nowhere():
+    given = Storage(0, 4, "input", -1, None)
+    twice = (op("a", (value("x"),), (value("a"),)), op("a", (value("x"),), (value("b"),)))
+    with pytest.raises(InvalidGraph, match="'a'"):
+        ModelGraph("g", twice, (given,), inputs=(value("x"),))
+    late = Storage(1, 4, "activation", 0, None)
+    with pytest.raises(InvalidGraph, match="'y'"):
+        ModelGraph("g", (op("a", (value("y", 1),), (value("z", 1),)),), (given, late))
+
+
+def test_the_dag_is_frozen_acyclic_and_in_execution_order(graph):
+    dag = graph.dag
+    assert isinstance(dag, nx.DiGraph) and nx.is_frozen(dag) and nx.is_directed_acyclic_graph(dag)
+    assert list(dag) == [each.name for each in graph]
+    assert all(graph.positions[tail] < graph.positions[head] for tail, head in dag.edges)
+    assert dag.nodes["0.convolution"]["op"] is graph["0.convolution"]
+    for tail, head, values in dag.edges(data="values"):
+        assert all(each in graph[tail].outputs and each in graph[head].inputs for each in values)
+    with pytest.raises(nx.NetworkXError):
+        dag.add_node("more")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 9])
+def test_folding_by_module_keeps_every_sum(graph, depth):
+    whole = cnnscope.layers(graph)
+    folded = by_module(whole, depth)
+    for name in ("params", "macs", "flops", "activation", "bytes_read", "buffers"):
+        assert sum(getattr(row, name) for row in folded.values()) == getattr(whole.total, name)
+    assert all(row.module.count(".") < depth for row in folded.values())
+    assert folded.total == whole.total
+
+
+def test_folding_gives_one_row_a_block_with_its_last_shape(graph):
+    folded = by_module(cnnscope.layers(graph), 2)
+    assert list(folded) == ["0", "1.0", "1.1", "2"]
+    assert folded["1.0"].output == (2, 8, 8, 8)
+    assert folded["1.0"].params == 2 * (8 * 8 * 9 + 8) + 16
+
+
+def test_a_depth_below_one_is_refused(graph):
+    with pytest.raises(ValueError, match="depth 0"):
+        by_module(cnnscope.layers(graph), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fruit:
+    name: str = column("fruit")
+    module: str = column("module", default="")
+    count: int | None = column("count", "count", fold="sum", default=None)
+    largest: int | None = column("largest", "count", fold="max", default=None)
+    missing: tuple[str, ...] = column("missing", fold="join", default=())
+
+
+def test_totals_are_of_what_is_known():
+    fruits = [Fruit("apple", "tree", 2, 7), Fruit("pear", "tree", None, 3, ("pear",)), Fruit("plum", "bush", 4, None)]
+    basket = table("basket", fruits, Fruit)
+    assert (basket.total.count, basket.total.largest, basket.missing) == (6, 7, {"pear": 1})
+    assert table("empty", [], Fruit).total.count == 0
+    assert table("unknown", fruits[1:2], Fruit).total.count is None, "nothing known is not nothing"
+    assert by_module(basket, 1)["tree"].missing == ("pear",)
+    with pytest.raises(ValueError, match="apple"):
+        table("basket", [fruits[0], fruits[0]], Fruit)
+
+
+def test_the_json_schema(graph):
+    found = json.loads(json.dumps(cnnscope.layers(graph).to_dict()))
+    assert found["schema_version"] == 1
+    assert found["input"] == "2x3x10x10" and found["missing"] == {}
+    assert found["total"]["params"] == sum(row["params"] for row in found["rows"])
+    first = found["rows"][0]
+    assert first["name"] == "0" and first["output"] == [2, 8, 8, 8] and first["kernel"] == [3, 3]
+    assert all(isinstance(row["macs"], int) for row in found["rows"])
+
+
+def test_tables_are_mappings(graph):
+    layers = cnnscope.layers(graph)
+    assert isinstance(layers, Table) and len(layers) == len(list(layers))
+    assert layers["1.0.conv1"].type == "Conv2d" and "nowhere" not in layers
