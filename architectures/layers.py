@@ -8,7 +8,7 @@ without the batch, and stand after the layer that makes them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -115,7 +115,7 @@ def blocks_per_stage(depth: int, factor: int, rest: int) -> int:
     return n
 
 
-def stage_counts(table: dict[int, tuple[int, ...]], depth: int) -> tuple[int, ...]:
+def stage_counts(table: Mapping[int, tuple[int, ...]], depth: int) -> tuple[int, ...]:
     """How many blocks each stage has in a paper's table of nets by depth."""
     if depth not in table:
         raise ValueError(f"no net of depth {depth} in the table; it has {', '.join(map(str, table))}")

@@ -6,8 +6,8 @@ Batch normalisation and ReLU move in front of the convolutions they belong to, a
 from one sum to the next. Where a unit changes the shape, its projection reads what the first ReLU gives, and
 has no normalisation of its own.
 
-Bottlenecks stride in the 3x3, as in the Torch code that the ImageNet nets were released in; the authors' code
-for CIFAR strides in the first 1x1: 235.5 instead of 244.5 M multiply-adds for ResNet-164, the same parameters.
+As in the authors' code, the nets for CIFAR stride in the first 1x1 of a bottleneck; as in the Torch code that
+the ImageNet nets were released in, those stride in the 3x3.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ def original(ins: int, outs: int, stride: int) -> AddReLU:
     )
 
 
-def preactivation(ins: int, outs: int, stride: int) -> nn.Module:
-    """Figure 4(e), as a bottleneck: full pre-activation. Between two sums the shortcut is the identity."""
+def preactivation(ins: int, outs: int, stride: int, early: bool = False) -> nn.Module:
+    """Figure 4(e), as a bottleneck: full pre-activation. `early`: it strides in the first 1x1, not in the 3x3."""
     width = outs // 4
+    s1, s2 = (stride, 1) if early else (1, stride)
     first = bn_relu("1", ins)
     rest = {
-        "conv1": conv(ins, width, 1), **bn_relu("2", width),
-        "conv2": conv(width, width, 3, stride), **bn_relu("3", width),
+        "conv1": conv(ins, width, 1, s1), **bn_relu("2", width),
+        "conv2": conv(width, width, 3, s2), **bn_relu("3", width),
         "conv3": conv(width, outs, 1),
     }
     if ins == outs:
@@ -58,11 +59,12 @@ def preactivation(ins: int, outs: int, stride: int) -> nn.Module:
 def preact_resnet_cifar(depth: int = 164) -> nn.Sequential:
     """The nets for CIFAR-10 with 9n + 2 layers: n = 18 makes 164 and n = 111 makes 1001, all units bottlenecks."""
     n = blocks_per_stage(depth, 9, 2)
+    unit = partial(preactivation, early=True)
     return chain(                                                       #   3 x 32 x 32
         conv1=conv(3, 16, 3),                                           #  16 x 32 x 32
-        conv2_x=stage(preactivation, n, 16, 64, stride=1),              #  64 x 32 x 32
-        conv3_x=stage(preactivation, n, 64, 128, stride=2),             # 128 x 16 x 16
-        conv4_x=stage(preactivation, n, 128, 256, stride=2),            # 256 x 8 x 8
+        conv2_x=stage(unit, n, 16, 64, stride=1),                       #  64 x 32 x 32
+        conv3_x=stage(unit, n, 64, 128, stride=2),                      # 128 x 16 x 16
+        conv4_x=stage(unit, n, 128, 256, stride=2),                     # 256 x 8 x 8
         **bn_relu("", 256),
         avgpool=nn.AdaptiveAvgPool2d(1),                                # 256 x 1 x 1
         flatten=nn.Flatten(),

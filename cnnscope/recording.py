@@ -27,7 +27,7 @@ class Known(NamedTuple):
 
     run: which recorder; value, meta, storage: numbers; param: of the parameter that it is or views, else -1;
     written: index of the first operator whose write to the storage this value does not show, -1 for an alias that
-    no recorded operator made.
+    no recorded operator made; real: the tensor has data.
     """
 
     run: int
@@ -36,6 +36,7 @@ class Known(NamedTuple):
     storage: int
     param: int
     written: int
+    real: bool = False
 
 
 class Recorder(TorchDispatchMode):
@@ -62,6 +63,7 @@ class Recorder(TorchDispatchMode):
         self._given: dict[int, Known] = {}
         self._writers: dict[int, int] = {}
         self._aliased = False
+        self._lost: set[int] = set()
         self._doubles = originals.memo
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self._data_of: dict[int, torch.Tensor] = {}
@@ -83,7 +85,8 @@ class Recorder(TorchDispatchMode):
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
-        known = self._given[id(tensor)] = self._new_value(meta_of(tensor), number, param)
+        known = self._new_value(meta_of(tensor), number, param)._replace(real=not tensor.is_meta)
+        self._given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
             self._data_of[number] = self._data[id(tensor)]
@@ -103,7 +106,7 @@ class Recorder(TorchDispatchMode):
             kind = "param" if isinstance(tensor, nn.Parameter) else "constant"
             return self.give(tensor, f"{kind}{len(self._given)}", kind)
         self._aliased = True
-        known = self._new_value(meta_of(tensor), storage)._replace(written=-1)
+        known = self._new_value(meta_of(tensor), storage)._replace(written=-1, real=not tensor.is_meta)
         tensor._cnnscope = known  # type: ignore[attr-defined]
         return known
 
@@ -144,6 +147,7 @@ class Recorder(TorchDispatchMode):
                 if known is None or known.run != run:
                     known = self.known(value)
                     real = real or not value.is_meta
+                real = real or known.real
                 inputs.append(known)
                 key.append(known.meta)
             else:
@@ -154,7 +158,9 @@ class Recorder(TorchDispatchMode):
         if not real:
             return self._answer(func, function, args, kwargs, tuple(key), inputs)
         # Nothing that real data are part of is remembered.
-        args, kwargs = self._without_data(args, kwargs)
+        args, kwargs = self._without_data(args, kwargs, inputs)
+        if function.writes and args[0].is_meta and inputs[0].real:
+            self._lost.add(inputs[0].storage)
         return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
 
     def _add(self, value: Any, key: list[Any], inputs: list[Known]) -> bool:
@@ -228,8 +234,8 @@ class Recorder(TorchDispatchMode):
         fresh = not function.writes and not function.view and len(outs) == len(returned) and bool(outs)
         for out in outs:
             known = self._returned(out, inputs)
-            # _unsafe_view and its like return their input's storage without saying so.
-            fresh = fresh and self.memory.born[known.storage] == len(self.records)
+            # _unsafe_view and its like return their input's storage without saying so; what has data is computed.
+            fresh = fresh and self.memory.born[known.storage] == len(self.records) and not known.real
             out._cnnscope = known  # type: ignore[attr-defined]
             numbers.append(known.value)
         if key is not None and fresh:
@@ -246,14 +252,16 @@ class Recorder(TorchDispatchMode):
         storage = out.untyped_storage()
         before = self.memory.at.get(storage._cdata)
         if before is None:
-            return self._new_value(meta_of(out), self.memory.allocated(storage, storage.nbytes()))
-        param = next((known.param for known in inputs if known.storage == before), -1)
-        return self._new_value(meta_of(out), before, param)
+            known = self._new_value(meta_of(out), self.memory.allocated(storage, storage.nbytes()))
+        else:
+            param = next((known.param for known in inputs if known.storage == before), -1)
+            known = self._new_value(meta_of(out), before, param)
+        return known if out.is_meta else known._replace(real=True)
 
     def _write(self, signature: Signature, inputs: list[Known], target: torch.Tensor) -> torch.Tensor:
         """An in-place operator: the tensor keeps its memory and holds a new value."""
         before = inputs[0]
-        known = self._new_value(meta_of(target), before.storage, before.param)
+        known = self._new_value(meta_of(target), before.storage, before.param)._replace(real=not target.is_meta)
         self._record(signature, inputs, (known.value,))
         self._writers[before.storage] = len(self.records) - 1
         if id(target) in self._given:
@@ -297,22 +305,24 @@ class Recorder(TorchDispatchMode):
             return func(tensor)
         return func(data.detach().as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()))
 
-    def _without_data(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def _without_data(self, args: Any, kwargs: Any, inputs: list[Known]) -> tuple[Any, Any]:
         """Replace tensors that have data by their doubles, unless all of them have: those compute constants.
 
         A constant that a meta tensor was once written into has lost its data: it stays a double.
         """
-        tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
-        if not any(each.is_meta or id(each) in self._doubles for each in tensors):
-            return args, kwargs
-        return pytree.tree_map_only(torch.Tensor, self._double, (args, kwargs))
+        lost = any(known.storage in self._lost or not known.real for known in inputs)
+        return pytree.tree_map_only(torch.Tensor, self._double, (args, kwargs)) if lost else (args, kwargs)
 
     def _double(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_meta:
             return tensor
         double = self._doubles.get(id(tensor))
         if double is None:
+            known = self.known(tensor)
             double = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+            double._cnnscope = known._replace(real=False)  # type: ignore[attr-defined]
             self._doubles[id(tensor)] = double
             self.constants.append(tensor)  # keeps its id from being given to another tensor
+            tensor.__dict__.pop("_cnnscope", None)  # from now on the double knows
+            self._given.pop(id(tensor), None)
         return double

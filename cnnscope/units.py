@@ -45,7 +45,7 @@ def _significant(number: float, digits: int) -> str:
 def scale(largest: float, unit: str) -> tuple[int, str]:
     """Factor and name of the scale in which a column reads well whose largest value is this one.
 
-    The largest value keeps two to four digits before the point, so that small ones do not all become 0.00.
+    The largest value is at least 4 in it, so that small ones do not all become 0.00.
     """
     if unit == "byte":
         steps = [(size, name) for size, name in _BINARY]
@@ -53,7 +53,7 @@ def scale(largest: float, unit: str) -> tuple[int, str]:
         steps = [(1, "s")]
     else:
         steps = [(size, prefix) for size, prefix in _SI]
-    return next(((size, name) for size, name in steps if largest >= 10 * size), (1, "B" if unit == "byte" else ""))
+    return next(((size, name) for size, name in steps if largest >= 4 * size), (1, "B" if unit == "byte" else ""))
 
 
 def scaled(number: float, factor: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -350,6 +351,31 @@ def test_a_constant_of_the_model_may_decide():
             return x
 
     assert len([op for op in cnnscope.trace(Scaled(), (2,)) if op.kind == "add"]) == 3
+
+
+def test_constants_made_on_the_cpu_keep_their_data_until_they_meet_the_input():
+    def forward(x):
+        steps = torch.arange(4).view(1, -1) - torch.arange(4).view(-1, 1)  # as vision transformers make positions
+        widths = [int(width) for width in torch.linspace(2, 4, 3)]
+        table = torch.zeros(4, 4)
+        table[:] = steps + x.sum()
+        return (x @ table).flatten()[: sum(widths)]
+
+    for _ in range(2):  # the second run must not be answered from the memory of the first
+        graph = cnnscope.trace(calls(forward), (4, 4))
+        assert graph.outputs[0].shape == (9,)
+        assert cnnscope.cost(graph).total.macs == 64
+        assert nx.has_path(graph.dag, "sum", "mm"), "the table holds what was computed from x"
+
+
+def test_a_constant_that_was_written_into_has_no_data_any_more():
+    def forward(x):
+        table = torch.zeros(4)
+        table[:2] = x
+        return x * int(table.sum())
+
+    with pytest.raises(UntraceableModel, match="values of a tensor"):
+        cnnscope.trace(calls(forward), (2,))
 
 
 def test_an_undecidable_branch_is_refused_with_the_layer_the_shapes_and_a_way_out():

@@ -82,5 +82,15 @@ def tally(
         memory += each.bytes
     learned = count["weight"] + count["bias"] + count["norm"]
     return OpParams(
-        name, module, kind, learned, count["weight"], count["bias"], count["norm"], trainable, count["buffer"], memory, shared
-    )  # fmt: skip
+        name,
+        module,
+        kind,
+        learned,
+        count["weight"],
+        count["bias"],
+        count["norm"],
+        trainable,
+        count["buffer"],
+        memory,
+        shared,
+    )

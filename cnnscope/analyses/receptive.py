@@ -74,7 +74,11 @@ def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> 
     else:
         known, missing = follow(graph, source, axes)
         lengths = [source.shape[axis] for axis in axes]
-        rows = [_row(op, known, lengths, missing) for op in graph if not op.view or op.name in missing]
+        rows = []
+        for op in graph:
+            if not op.view or op.name in missing:
+                field = known.get(op.outputs[0].name, ()) if op.outputs else ()
+                rows.append(_row(op, field, lengths, (op.kind,) if op.name in missing else ()))
         notes = (f"of {source.name} ({'x'.join(map(str, source.shape))}); sizes are not clipped to the input",)
     return table("receptive field", rows, Field, model=graph.name, input=graph.input_text, notes=notes)
 
@@ -94,9 +98,7 @@ def spatial_input(graph: ModelGraph, axes: Sequence[int] | None = None) -> tuple
     return None, ()
 
 
-def _row(op: Op, known: dict[str, Seen], lengths: list[int], missing: set[str]) -> Field:
-    gaps = (op.kind,) if op.name in missing else ()
-    field = known.get(op.outputs[0].name, ()) if op.outputs else ()
+def _row(op: Op, field: Seen, lengths: Sequence[int], gaps: tuple[str, ...]) -> Field:
     if not field:
         return Field(op.name, op.module, op.kind, whole=None if field is None else False, missing=gaps)
     ends = [size_and_start(windows) if windows else (0, None) for windows in field]

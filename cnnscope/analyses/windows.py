@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
-from itertools import product
 from typing import NamedTuple
 
 NOWHERE = math.inf  # low of an index that sees nothing; its high is -NOWHERE
@@ -129,11 +128,10 @@ def _shortest(size: int, advance: int | None, lows: tuple[Place, ...], highs: tu
 @lru_cache(maxsize=4096)
 def reread(motion: Motion, reads: Reads) -> Placed | None:
     """The motion along the output of an operator that reads along this one; None if it reads nothing that sees."""
-    period, count = len(motion.lows), len(reads.sources)
-    advance = None
+    period, count, advance = len(motion.lows), reads.size, None
     if motion.advance is not None and reads.advance is not None:
         turns = period // math.gcd(period, reads.advance)
-        advance, count = motion.advance * reads.advance * turns // period, count * turns
+        advance, count = motion.advance * reads.advance * turns // period, len(reads.sources) * turns
     lows, highs = [], []
     for output in range(count):
         turn, rest = divmod(output, len(reads.sources))
@@ -306,18 +304,7 @@ def size_and_start(windows: Windows) -> tuple[int, int | None]:
 
 
 def _widest(a: Motion, b: Motion) -> Place:
+    if a == b and len(a.lows) == 1:
+        return 0
     count = min(len(a.lows), a.size) if a == b else a.size
     return max(a.at(i)[1] - b.at(i)[0] for i in range(count))
-
-
-def whole(windows: Windows, length: int) -> bool:
-    """Whether some element sees all places 0 to length - 1 of the axis."""
-    if size_and_start(windows)[0] < length:
-        return False
-    moving = [d for d, ms in enumerate(zip(*(w.motions for w in windows), strict=True)) if not all(m.still for m in ms)]
-    motions = windows[0].motions
-    for index in product(*(range(m.size) if d in moving else (0,) for d, m in enumerate(motions))):
-        stretches = [window.at(index) for window in windows]
-        if min(low for low, _ in stretches) <= 0 and max(high for _, high in stretches) >= length - 1:
-            return True
-    return False

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Traced(NamedTuple):
     """A model that was loaded and traced, and what it was traced with."""
 
+    target: str
     name: str
     model: Any
     args: tuple[Any, ...]
@@ -62,7 +63,7 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Trac
         args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
         input_ = args[0] if len(args) == 1 else args or None
         graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
-    return Traced(found.name, found.model, args, dict(kwargs), graph)
+    return Traced(target, found.name, found.model, args, dict(kwargs), graph)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import Traced, colored, deliver, takes_model, traced
+
+if TYPE_CHECKING:
+    from ..table import Table
 
 
 @click.command()
@@ -16,49 +19,79 @@ from .common import Traced, colored, deliver, takes_model, traced
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="One row a module at this depth.")
 @click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--sort", metavar="COL", help="Rows by this column, the largest first; COL:asc the other way.")
+@click.option("--crosscheck", is_flag=True, help="Our totals beside those of torch's flop counter and of fvcore.")
+@click.option("--strict", is_flag=True, help="Exit 1 if an operator could not be counted.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json", "html"]), default="text", show_default=True
 )
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
-@click.option("--strict", is_flag=True, help="Exit 1 if an operator could not be counted.")
-@click.option("--crosscheck", is_flag=True, help="Our totals beside those of torch's flop counter and of fvcore.")
 def table(
     model: str,
     inputs: tuple[str, ...],
     batch_size: int | None,
+    columns: str | None,
+    sort: str | None,
+    strict: bool,
     format_: str,
     output: str | None,
-    columns: str | None,
-    strict: bool,
     **view: Any,
 ) -> int:
     """What each layer of MODEL costs: shapes, parameters, MACs, FLOPs, memory."""
-    found = _viewed(traced(model, inputs, batch_size), **view)
     names = [name for name in columns.split(",") if name.strip()] if columns else None
-    try:
-        deliver(_rendered(found, format_, names, output), output)
-    except LookupError as error:
-        raise click.UsageError(str(error.args[0])) from error
+    show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
+    from .views import ordered
+
+    found, titles = show(traced(model, inputs, batch_size))
+    if sort:
+        found = ordered(found, sort)
+    deliver(_rendered(found, format_, output, columns=names, titles=titles), output)
     return 1 if strict and found.missing else 0
 
 
-def _viewed(run: Traced, *, style: str, by: str, depth: int | None, sort: str | None, crosscheck: bool) -> Any:
-    """The table that the options ask for."""
+Shown = tuple["Table[Any]", dict[str, str] | None]
+
+
+def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fields: bool) -> Any:
+    """The function from a traced model to the table that the options ask for."""
+    if sum([style == "slide", crosscheck, by == "op" or depth is not None]) > 1:
+        raise click.UsageError("--style slide and --crosscheck have rows of their own; leave out --by, --depth and one of the two")
+    if style == "slide":
+        return _slide
+    if crosscheck:
+        return _crosscheck
+    return lambda run: _costs(run, by, depth, fields)
+
+
+def _costs(run: Traced, by: str, depth: int | None, fields: bool) -> Shown:
     from ..table import by_module
     from . import views
 
-    found: Any = views.by_layer(run.graph)
-    if depth is not None:
-        found = by_module(found, depth)
-    if sort:
-        found = views.ordered(found, sort)
-    return found
+    found: Table[Any] = (views.by_op if by == "op" else views.by_layer)(run.graph, fields=fields)
+    return (found if depth is None else views.typed(by_module(found, depth), run.graph)), None
 
 
-def _rendered(found: Any, format_: str, names: list[str] | None, output: str | None) -> str:
+def _slide(run: Traced) -> Shown:
+    from .. import zoo
+    from ..render import slides
+
+    # A model from elsewhere may have the same name; what the lecture prints is about the zoo's.
+    found = slides.slide(run.graph, None if ":" in run.target else zoo.slide(run.name))
+    return found, slides.titles(found)
+
+
+def _crosscheck(run: Traced) -> Shown:
+    from ..counters import crosscheck
+
+    input_ = run.args[0] if len(run.args) == 1 else run.args or None
+    return crosscheck(run.model, input_, kwargs=run.kwargs, graph=run.graph), None
+
+
+def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:
     from .. import render
 
     if format_ == "text":
-        return render.text(found, columns=names, width=None if output is None else 0, color=colored(output))
+        return render.text(found, width=0 if output else None, color=colored(output), **options)
+    if format_ in ("json", "csv"):  # these have field names, not titles
+        del options["titles"]
     renderer = {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_]
-    return renderer(found, columns=names)
+    return renderer(found, **options)

@@ -1,62 +1,159 @@
-"""What ``cnnscope table`` shows: the layers or operators of a graph with everything known of them, sorted and folded."""
+"""What ``cnnscope table`` shows: the layers or operators of a graph with everything that is known of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..analyses.costs import cost, intensity
 from ..analyses.layering import Layer, layers
+from ..analyses.parameters import params
+from ..analyses.shape import shapes
 from ..graph import ModelGraph, Shape
 from ..render.cells import find
 from ..table import Table, column, table
 
+FIELD_COLUMNS = ("receptive_field", "jump")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FullLayer(Layer):
-    """A layer with what other analyses say of it."""
+    """A layer with what other analyses say of it. jump: how far the receptive field moves from place to place."""
 
     share: float | None = column("share of MACs", "ratio", fold="sum", hidden=True, default=None)
+    depth: int | None = column("depth", "count", fold="max", hidden=True, default=None)
     receptive_field: Shape | None = column("receptive field", "shape", fold="last", hidden=True, default=None)
     jump: Shape | None = column("jump", "shape", fold="last", hidden=True, default=None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FullOp:
+    """An operator with what all analyses say of it. allocated: bytes that did not exist before it."""
+
+    name: str = column("operator")
+    module: str = column("module", hidden=True)
+    type: str = column("kind", default="")
+    output: Shape | None = column("output", "shape", fold="last", default=None)
+    params: int = column("params", "count", fold="sum", default=0)
+    macs: int | None = column("MACs", "MAC", fold="sum", default=None)
+    flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
+    allocated: int = column("allocated", "byte", fold="sum", default=0)
+    inputs: tuple[Shape, ...] = column("inputs", "shape", hidden=True, default=())
+    dtype: str | None = column("dtype", hidden=True, default=None)
+    weights: int = column("weights", "count", fold="sum", hidden=True, default=0)
+    biases: int = column("biases", "count", fold="sum", hidden=True, default=0)
+    norm: int = column("norm", "count", fold="sum", hidden=True, default=0)
+    trainable: int = column("trainable", "count", fold="sum", hidden=True, default=0)
+    buffers: int = column("buffers", "count", fold="sum", hidden=True, default=0)
+    bytes_read: int | None = column("read", "byte", fold="sum", hidden=True, default=None)
+    bytes_written: int | None = column("written", "byte", fold="sum", hidden=True, default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=intensity, hidden=True, default=None)
+    share: float | None = column("share of MACs", "ratio", fold="sum", hidden=True, default=None)
     depth: int | None = column("depth", "count", fold="max", hidden=True, default=None)
+    receptive_field: Shape | None = column("receptive field", "shape", fold="last", hidden=True, default=None)
+    jump: Shape | None = column("jump", "shape", fold="last", hidden=True, default=None)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
-def by_layer(graph: ModelGraph) -> Table[FullLayer]:
-    """The layers with their share of the MACs, their receptive field and their depth."""
+def by_layer(graph: ModelGraph, *, fields: bool = True) -> Table[FullLayer]:
+    """The layers with their share of the MACs, their depth and, unless it is not wanted, their receptive field."""
     plain = layers(graph)
-    whole = plain.total.macs
+    joined = _Joined(graph, plain.total.macs, fields)
     names = [field.name for field in dataclasses.fields(Layer)]
     rows = [
-        FullLayer(
-            **{name: getattr(layer, name) for name in names},
-            share=layer.macs / whole if layer.macs is not None and whole else None,
-        )
+        FullLayer(**{name: getattr(layer, name) for name in names}, **joined.of(layer.ops, layer.macs))
         for layer in plain.values()
     ]
-    return table("layers", rows, FullLayer, model=graph.name, input=graph.input_text)
+    return table("layers", rows, FullLayer, model=graph.name, input=graph.input_text, notes=joined.notes)
 
 
-def ordered(table_: Table[Any], by: str) -> Table[Any]:
+def by_op(graph: ModelGraph, *, fields: bool = True) -> Table[FullOp]:
+    """The operators with the same; parameters that none of them reads have rows of their own, of kind ``unused``."""
+    costs, shapes_ = cost(graph), shapes(graph)
+    joined = _Joined(graph, costs.total.macs, fields)
+    rows = []
+    for name, counted in params(graph).items():
+        row: dict[str, Any] = {"macs": 0, "flops": 0, "bytes_read": 0, "bytes_written": 0}
+        if name in costs:
+            row = {key: getattr(costs[name], key) for key in (*row, "intensity", "missing")}
+            row |= {key: getattr(shapes_[name], key) for key in ("inputs", "output", "dtype")}
+            row |= joined.of((name,), costs[name].macs) | {"allocated": _allocated(graph, name)}
+        row |= {key: getattr(counted, key) for key in ("params", "weights", "biases", "norm", "trainable", "buffers")}
+        rows.append(FullOp(name, counted.module, counted.kind, **row))
+    return table("operators", rows, FullOp, model=graph.name, input=graph.input_text, notes=joined.notes)
+
+
+def ordered(found: Table[Any], by: str) -> Table[Any]:
     """The rows sorted by a column: numbers and shapes from the largest, text from A; ``:asc``, ``:desc`` say otherwise.
 
     Raises:
-        LookupError: there is no such column.
+        UnknownColumn: there is no such column.
     """
     wanted, colon, direction = by.rpartition(":")
     if not colon or direction not in ("asc", "desc"):
         wanted, direction = by, ""
-    field = find(table_.row_type, wanted)
-    known = [row for row in table_.values() if getattr(row, field.name) is not None]
-    text = field.metadata["unit"] == "text"
-    down = direction == "desc" if direction else not text
+    field = find(found.row_type, wanted)
+    known = [row for row in found.values() if getattr(row, field.name) is not None]
+    down = direction == "desc" if direction else field.metadata["unit"] != "text"
     known.sort(key=lambda row: _weight(getattr(row, field.name)), reverse=down)
-    unknown = [row for row in table_.values() if getattr(row, field.name) is None]
-    return dataclasses.replace(table_, rows={row.name: row for row in [*known, *unknown]})
+    unknown = [row for row in found.values() if getattr(row, field.name) is None]
+    return dataclasses.replace(found, rows={row.name: row for row in [*known, *unknown]})
+
+
+def typed(found: Table[Any], graph: ModelGraph) -> Table[Any]:
+    """A table folded by module, with the class of the module as type of each folded row."""
+    rows = {
+        name: row if row.type else dataclasses.replace(row, type=graph.types.get(row.module, ""))
+        for name, row in found.items()
+    }
+    return dataclasses.replace(found, rows=rows)
+
+
+class _Joined:
+    """What depth and receptive field say, by operator."""
+
+    def __init__(self, graph: ModelGraph, macs: int | None, fields: bool) -> None:
+        self.macs = macs
+        self.depths: Mapping[str, Any] = {}
+        try:  # TEMPORARY until analyses/depths.py is there
+            from ..analyses.depths import depth
+        except ImportError:
+            pass
+        else:
+            self.depths = depth(graph)
+        self.fields: Mapping[str, Any] = {}
+        self.notes: tuple[str, ...] = ()
+        if fields:
+            from ..analyses.receptive import receptive_field
+
+            found = receptive_field(graph)
+            self.fields = found
+            if found.missing:
+                kinds = ", ".join(f"{kind} x{count}" for kind, count in found.missing.items())
+                self.notes = (f"receptive field  unknown behind {kinds}",)
+
+    def of(self, ops: Collection[str], macs: int | None) -> dict[str, Any]:
+        """The further columns of a row that consists of these operators."""
+        known = [self.fields[op] for op in ops if op in self.fields]
+        depths = [self.depths[op].depth for op in ops if op in self.depths]
+        return {
+            "share": macs / self.macs if macs is not None and self.macs else None,
+            "depth": max((depth for depth in depths if depth is not None), default=None),
+            "receptive_field": known[-1].size if known else None,
+            "jump": known[-1].jump if known else None,
+        }
+
+
+def _allocated(graph: ModelGraph, name: str) -> int:
+    born = graph.positions[name]
+    storages = {value.storage: graph.storages[value.storage] for value in graph[name].outputs}
+    return sum(storage.bytes for storage in storages.values() if storage.born == born)
 
 
 def _weight(value: Any) -> Any:
-    """Shapes are compared by the number of elements."""
-    if isinstance(value, tuple):
-        return math.prod(value) if all(isinstance(size, int) for size in value) else str(value)
-    return value
+    """Shapes are compared by the number of their elements."""
+    if not isinstance(value, tuple):
+        return value
+    return math.prod(size for size in value if isinstance(size, int | float)) if value else 0

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..errors import CnnscopeError
 from ..table import Row, Table, columns
 from ..units import binary, scale, scaled, si
 
 Field = dataclasses.Field[Any]
+
+
+class UnknownColumn(CnnscopeError, LookupError):
+    """A table has no column of that name or title."""
+
 
 # A row's unknown part lies in what is counted by rules; bytes and parameters are known without.
 _RULED = ("MAC", "FLOP", "second")
@@ -52,12 +57,12 @@ def find(row_type: type, wanted: str) -> Field:
     """The column of that field name or title; case, blanks, '-' and '_' make no difference.
 
     Raises:
-        LookupError: there is none; the message lists them all.
+        UnknownColumn: there is none; the message lists them all.
     """
     by_name = {_plain(key): field for field in columns(row_type) for key in (field.metadata["title"], field.name)}
     if _plain(wanted) not in by_name:
         names = ", ".join(field.name for field in columns(row_type))
-        raise LookupError(f"no column {wanted!r}; there are: {names}")
+        raise UnknownColumn(f"no column {wanted.strip()!r}; there are: {names}")
     return by_name[_plain(wanted)]
 
 
@@ -150,14 +155,14 @@ def _formatted(value: Any, column: Column) -> str:
     if column.unit in _SCALED:
         return scaled(value, column.factor)
     if isinstance(value, float):
-        return "inf" if math.isinf(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,.3f}" if not value or abs(value) >= 0.0005 else "<0.001"
     return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
 def _shape(value: tuple[Any, ...]) -> str:
     """``1x3x224x224``; several shapes or names stand apart."""
-    if all(isinstance(size, int) for size in value):
-        return "x".join(map(str, value)) or "scalar"
+    if all(size is None or isinstance(size, int | float) for size in value):
+        return "x".join("?" if size is None else f"{size:g}" for size in value) or "scalar"
     return " ".join(_shape(each) if isinstance(each, tuple) else visible(str(each)) for each in value)
 
 

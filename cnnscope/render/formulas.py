@@ -21,8 +21,10 @@ def short(number: int, digits: int = 2) -> str:
     return str(rounded)
 
 
-def dimension(shape: Shape, ops: tuple[Op, ...] = ()) -> Shape:
-    """A shape without its batch in the slides' order: height, width, channels."""
+def dimension(shape: Shape, batch: int, ops: tuple[Op, ...] = ()) -> Shape:
+    """A shape without its batch in the slides' order: height, width, channels. Without a batch it stays as it is."""
+    if shape[:1] != (batch,):
+        return shape
     inner = shape[1:]
     if len(inner) <= 1:
         return (1, 1, *inner)
@@ -66,7 +68,7 @@ def _flattened(graph: ModelGraph, layer: Layer) -> Shape | None:
     value = next((value for name in layer.ops for value in graph[name].inputs if value.storage not in weights), None)
     while value is not None:
         if len(value.shape) > 2:
-            map_ = dimension(value.shape)
+            map_ = dimension(value.shape, value.shape[0])
             # A map of one position is a vector already.
             return map_ if math.prod(map_) == wanted and math.prod(map_[:-1]) > 1 else None
         op = graph[graph.producers[value.name]] if value.name in graph.producers else None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..table import Table
+from ..table import columns as fields
 from . import cells
 
 
@@ -18,7 +19,7 @@ def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     A table in which something is missing has a further column ``missing`` that says in each row what was not counted.
 
     Raises:
-        LookupError: a column does not exist.
+        UnknownColumn: a column does not exist.
     """
     shown = cells.shown(table, columns)
     extra = bool(table.missing) and all(column.name != "missing" for column in shown)
@@ -27,7 +28,7 @@ def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     writer.writerow([column.name for column in shown] + ["missing"] * extra)
     total = [table.total] if cells.has_total(table, shown) else []
     for row in [*table.values(), *total]:
-        values = [_raw(row, column) for column in shown]
+        values = [_raw(row, column) if row is not table.total or _in_total(column) else "" for column in shown]
         note = cells.at_least(table) if row is table.total else " ".join(row.missing)
         writer.writerow([_inert(value) for value in values + [note] * extra])
     return out.getvalue()
@@ -37,15 +38,22 @@ def json(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     """The table as one JSON object, a line for each row: raw numbers, no formatted strings.
 
     Raises:
-        LookupError: a column does not exist.
+        UnknownColumn: a column does not exist.
     """
     plain = table.to_dict()
+    # What a column that does not fold has in the total says nothing, and what was missing is said once.
+    folded = [field.name for field in fields(table.row_type) if field.metadata["fold"] not in ("none", "join")]
+    plain["total"] = {name: plain["total"][name] for name in folded}
     if columns is not None:
         names = [column.name for column in cells.shown(table, columns)]
         plain["rows"] = [{name: row[name] for name in names} for row in plain["rows"]]
     rows = ",\n".join(f"    {_dumped(row)}" for row in plain.pop("rows"))
     head = "".join(f"  {_dumped(key)}: {_dumped(value)},\n" for key, value in plain.items())
     return "{\n" + head + '  "rows": [' + (f"\n{rows}\n  " if rows else "") + "]\n}\n"
+
+
+def _in_total(column: cells.Column) -> bool:
+    return column.name == "name" or column.additive
 
 
 def _dumped(value: Any) -> str:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import html as html_
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..table import Table
 from . import cells
-from .texts import summary
+from .texts import heading, summary
 
-_STYLES = {
-    "table": "border-collapse:collapse;font-variant-numeric:tabular-nums",
-    "caption": "text-align:left;font-weight:bold",
-    "left": "text-align:left;padding:1px 8px",
-    "right": "text-align:right;padding:1px 8px",
-}
+# The same for every table of a page, so that many of them do not disturb one another.
+_STYLE = (
+    "<style>.cnnscope{border-collapse:collapse;font-variant-numeric:tabular-nums}"
+    ".cnnscope caption,.cnnscope th,.cnnscope td{text-align:left;padding:1px 8px}"
+    ".cnnscope .number{text-align:right}</style>"
+)
 
 
-def markdown(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+def markdown(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None) -> str:
     """The table in GitHub's Markdown, its total in bold, the summary as a list.
 
     Raises:
-        LookupError: a column does not exist.
+        UnknownColumn: a column does not exist.
     """
     from tabulate import tabulate
 
-    shown = cells.shown(table, columns)
+    shown = cells.shown(table, columns, titles)
     grid = [[_inline(cells.cell(row, column)) for column in shown] for row in table.values()]
     if cells.has_total(table, shown):
         last = [_inline(cells.total_cell(table, column)) for column in shown]
@@ -39,38 +39,31 @@ def markdown(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in shown] if grid else None,
     )
-    heading = ", ".join(_inline(part) for part in (table.model, table.input, table.title) if part)
     below = [f"- {_inline(re.sub(' +', ' ', line))}" for line in [*summary(table), *table.notes]]
-    return "\n".join([f"**{heading}**", "", body, *(["", *below] if below else []), ""])
+    return "\n".join([f"**{_inline(heading(table))}**", "", body, *(["", *below] if below else []), ""])
 
 
-def html(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+def html(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None) -> str:
     """The table as one HTML fragment that needs no style sheet.
 
     Raises:
-        LookupError: a column does not exist.
+        UnknownColumn: a column does not exist.
     """
-    shown = cells.shown(table, columns)
-    sides = [_STYLES["right" if column.right else "left"] for column in shown]
+    shown = cells.shown(table, columns, titles)
 
     def line(tag: str, texts: list[str]) -> str:
-        inner = "".join(f'<{tag} style="{s}">{html_.escape(t)}</{tag}>' for s, t in zip(sides, texts, strict=True))
-        return f"<tr>{inner}</tr>"
+        marks = [' class="number"' if column.right else "" for column in shown]
+        return "".join(f"<{tag}{m}>{html_.escape(t)}</{tag}>" for m, t in zip(marks, texts, strict=True))
 
-    rows = [line("td", [cells.cell(row, column) for column in shown]) for row in table.values()]
+    rows = [f"<tr>{line('td', [cells.cell(row, column) for column in shown])}</tr>" for row in table.values()]
     total = [cells.total_cell(table, column) for column in shown] if cells.has_total(table, shown) else []
-    heading = " · ".join(part for part in (table.model, table.input, table.title) if part)
     below = "<br>".join(html_.escape(line) for line in [*summary(table), *table.notes])
     return "\n".join(
         [
-            f'<table class="cnnscope" style="{_STYLES["table"]}">',
-            f'<caption style="{_STYLES["caption"]}">{html_.escape(heading)}</caption>',
-            f"<thead>{line('th', [column.head() for column in shown])}</thead>",
-            "<tbody>",
+            f'{_STYLE}<table class="cnnscope"><caption>{html_.escape(heading(table))}</caption>',
+            f"<thead><tr>{line('th', [column.head() for column in shown])}</tr></thead><tbody>",
             *rows,
-            "</tbody>",
-            *([f"<tfoot>{line('th', total)}</tfoot>"] if total else []),
-            "</table>",
+            f"</tbody>{f'<tfoot><tr>{line("th", total)}</tr></tfoot>' if total else ''}</table>",
             *([f"<p>{below}</p>"] if below else []),
         ]
     )

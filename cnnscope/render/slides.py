@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..analyses.layering import Layer, layers
-from ..graph import ITEM_BYTES, ModelGraph, Op, Shape
+from ..graph import ITEM_BYTES, ModelGraph, Op, Shape, Value
 from ..table import Table, column, table
 from ..units import binary, decimal
 from . import formulas
@@ -44,14 +44,15 @@ class SlideRow:
 def slide(graph: ModelGraph, claim: Mapping[str, Any] | None = None) -> Table[SlideRow]:
     """The slide's rows for a graph; ``claim`` is what the lecture prints in the heads of its own table of the model."""
     whole = layers(graph)
-    batch = graph.inputs[0].shape[0] if graph.inputs and graph.inputs[0].shape else 1
+    batch = next((value.shape[0] for value in graph.inputs if value.shape), 1)
     kept = [layer for layer in whole.values() if _has_row(graph, layer)]
-    rows = [*_input_rows(graph), *(_row(graph, layer, batch) for layer in kept)]
+    rows = [*(_input_row(value, batch) for value in graph.inputs), *(_row(graph, layer, batch) for layer in kept)]
     found = table("as the lecture prints it", rows, SlideRow, model=graph.name, input=graph.input_text)
     left_out = [layer for layer in whole.values() if layer.name not in found]
-    notes = [*_parameter_notes(found, whole, kept), *_memory_notes(graph, found, left_out, batch)]
-    if claim and graph.inputs and list(graph.inputs[0].shape[1:]) == list(claim["input"][1:]):
-        notes += _claim_notes(found, left_out, batch, claim)
+    separate = found.total.bytes + sum(_for_one(layer.activation, batch) for layer in left_out)
+    notes = [_parameter_note(found, whole, left_out), _memory_note(found), *_left_out_note(left_out, separate)]
+    if claim and [list(value.shape[1:]) for value in graph.inputs] == [claim["input"][1:]]:
+        notes.append(_claim_note(found, separate, claim))
     return dataclasses.replace(found, notes=tuple(notes))
 
 
@@ -81,24 +82,26 @@ def _in_place_on_the_slide(graph: ModelGraph, op: Op) -> bool:
     return len({value.name for value in op.inputs}) == 1 and op.inputs[0].shape == op.outputs[0].shape
 
 
-def _input_rows(graph: ModelGraph) -> Iterable[SlideRow]:
-    for value in graph.inputs:
-        size = formulas.dimension(value.shape)
-        memory = _memory(size, math.prod(value.shape[1:]))
-        yield SlideRow(f"input {value.name}", "", "0", memory, size, "INPUT", 0, math.prod(size), math.prod(size) * ITEM_BYTES[value.dtype])
+def _input_row(value: Value, batch: int) -> SlideRow:
+    size = formulas.dimension(value.shape, batch)
+    count = math.prod(size)
+    bytes_ = count * ITEM_BYTES[value.dtype]
+    return SlideRow(f"input {value.name}", "", "0", _memory(size, count), size, "INPUT", 0, count, bytes_)
 
 
 def _row(graph: ModelGraph, layer: Layer, batch: int) -> SlideRow:
     ops = tuple(graph[name] for name in layer.ops)
-    shape = layer.output or ()
-    size = formulas.dimension(shape, ops)
-    bytes_ = layer.activation // batch
-    item = ITEM_BYTES[ops[-1].outputs[0].dtype] if ops[-1].outputs else 1
+    size = formulas.dimension(layer.output or (), batch, ops)
+    bytes_ = _for_one(layer.activation, batch)
+    values = bytes_ // (ITEM_BYTES[ops[-1].outputs[0].dtype] if ops[-1].outputs else 1)
     parameters, counted = _parameters(graph, layer, ops)
-    memory = _memory(size, bytes_ // item) if bytes_ else "0 (in place)"
-    return SlideRow(
-        layer.name, layer.module, parameters, memory, size, _type(layer, ops), counted, bytes_ // item, bytes_
-    )
+    memory = _memory(size, values) if bytes_ else "0 (in place)"
+    return SlideRow(layer.name, layer.module, parameters, memory, size, _type(layer, ops), counted, values, bytes_)
+
+
+def _for_one(bytes_: int, batch: int) -> int:
+    """The share of one image; what does not come in such shares is needed whole."""
+    return bytes_ // batch if bytes_ % batch == 0 else bytes_
 
 
 def _parameters(graph: ModelGraph, layer: Layer, ops: tuple[Op, ...]) -> tuple[str, int]:
@@ -149,3 +152,61 @@ def _edge(window: Shape | None) -> str:
     if not window:
         return ""
     return str(window[0]) if len(set(window)) == 1 else "x".join(map(str, window))
+
+
+# -- what stands under it ---------------------------------------------------------------------------------------------
+
+
+def _parameter_note(found: Table[SlideRow], whole: Table[Layer], left_out: list[Layer]) -> str:
+    """What the rows add up to, and what makes it the model's number of parameters."""
+    rest = whole.total.params - found.total.counted
+    norm = sum(layer.norm for layer in left_out)
+    other = sum(layer.params - layer.norm for layer in left_out)
+    parts = [(rest - norm - other, "biases"), (norm, "of normalisations"), (other, "in layers without a row")]
+    text = f"parameters  the rows add up to {found.total.counted:,}"
+    if not rest:
+        return f"{text}, which is all there are"
+    added = " + ".join(f"{count:,} {what}" for count, what in parts if count)
+    return f"{text}, as slides count; + {added} = {whole.total.params:,}"
+
+
+def _memory_note(found: Table[SlideRow]) -> str:
+    total = found.total
+    each = " x 4 bytes" if total.bytes == 4 * total.values else ""
+    return (
+        f"memory      the rows add up to {formulas.short(total.values, 3)} values{each} = {decimal(total.bytes)} "
+        f"= {binary(total.bytes, 3)} for one image (MB = 10^6 bytes)"
+    )
+
+
+def _left_out_note(left_out: list[Layer], separate: int) -> list[str]:
+    """Which layers have no row, and the memory with results of their own for them."""
+    counts = Counter(layer.type for layer in left_out if layer.type != "unused")
+    if not counts:
+        return []
+    names = ", ".join(f"{kind} x{count}" for kind, count in counts.items())
+    if not any(layer.activation for layer in left_out):
+        return [f"no row      {names}: they allocate nothing"]
+    return [f"no row      {names}: as if in place; with results of their own it is {_both(separate)}"]
+
+
+def _claim_note(found: Table[SlideRow], separate: int, claim: Mapping[str, Any]) -> str:
+    """What the lecture prints in the heads of this table, and whether the rows give it."""
+    printed = claim["memory_bytes"]
+    each = f" = {formulas.short(claim['memory_values'])} x {printed // claim['memory_values']} bytes"
+    parameters = claim["parameters"]
+    if abs(found.total.counted - claim["parameters_value"]) > claim["parameters_value"] / 200:
+        parameters += " (the rows do not give that)"
+    rows_agree, separate_agree = (abs(value - printed) < printed / 200 for value in (found.total.bytes, separate))
+    if rows_agree:
+        verdict = "as the rows give it"
+    elif separate_agree:
+        verdict = "the rows do not give that, results of their own for all layers do"
+    else:
+        verdict = f"the rows do not give that, nor does {decimal(separate)}"
+    return f"the slide   prints {parameters} and {claim['memory']}{each}: {verdict}"
+
+
+def _both(bytes_: int) -> str:
+    """Bytes as values of four bytes and as MB."""
+    return f"{formulas.short(bytes_ // 4, 3)} values x 4 bytes = {decimal(bytes_)}" if bytes_ % 4 == 0 else decimal(bytes_)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,26 +30,36 @@ def text(
 
     Args:
         columns: names or titles of the columns to show behind the row's name; by default those that are not hidden.
-        width: how many characters a line may have. Columns that do not fit are left out and named under the table:
-            first shapes behind the first one, from the right, then numbers from the right, then the rest. 0 is no
-            limit; None takes ``COLUMNS``, else the terminal's width, and has no limit where the output is none.
+        width: how many characters a line may have. Columns that do not fit are left out and named under the table;
+            the first two numbers come before the first shape, this before texts, then the other numbers, then the
+            other shapes. 0 is no limit; None is ``COLUMNS``, else the terminal's width, and no limit in a pipe.
         color: bold for the largest number of each column and for what makes a tenth of its total.
         titles: other titles for columns, by field name.
 
     Raises:
-        LookupError: a column does not exist.
+        UnknownColumn: a column does not exist.
     """
-    shown = cells.shown(table, columns, titles)
+    every = cells.shown(table, columns, titles)
+    shown = [column for column in every if not _is_prose(table, column)]
     grid = _grid(table, shown)
     limit = _width() if width is None else width
-    hidden = _too_wide(shown, grid, limit) if limit and columns is None else []
-    kept = [i for i, column in enumerate(shown) if column not in hidden]
+    kept = _fitting(shown, grid, limit) if limit and columns is None else list(range(len(shown)))
     lines = _lines(table, [shown[i] for i in kept], [[line[i] for i in kept] for line in grid], color)
-    if hidden:
-        lines.append(f"hidden for width: {', '.join(column.title for column in hidden)}")
-    heading = " · ".join(cells.visible(part) for part in (table.model, table.input, table.title) if part)
-    below = [*summary(table), *table.notes]
-    return "\n".join([*([heading, ""] if heading else []), *lines, *(["", *below] if below else [])])
+    if len(kept) < len(shown):
+        lines += ["", f"hidden for width: {', '.join(c.title for i, c in enumerate(shown) if i not in kept)}"]
+    prose = [column for column in every if column not in shown]
+    below = [
+        line
+        for note in [*_prose(table, prose), *summary(table), *table.notes]
+        for line in _wrapped(note, limit or 100)
+    ]
+    return "\n".join([heading(table), "", *lines, *(["", *below] if below else [])])
+
+
+def heading(table: Table[Any]) -> str:
+    """``vgg16 (1x3x224x224): layers``."""
+    whose = " ".join([cells.visible(table.model), f"({cells.visible(table.input)})" if table.input else ""]).strip()
+    return f"{whose}: {table.title}" if whose else table.title
 
 
 def summary(table: Table[Any]) -> list[str]:
@@ -62,11 +74,12 @@ def summary(table: Table[Any]) -> list[str]:
             least = ">= " if table.missing else ""
             facts.append((f"{unit}s", f"{least}{cells.quantity(value, unit)} = {value:,}"))
     if getattr(total, "activation", None) is not None:
-        facts.append(("activations", f"{cells.quantity(total.activation, 'byte')} written, of all layers together"))
+        facts.append(("activation", f"{cells.quantity(total.activation, 'byte')}, the results of all layers together"))
     if getattr(total, "depth", None) is not None:
         facts.append(("depth", f"{total.depth} layers with weights on the longest path"))
-    lines = [f"{name:<11}  {fact}" for name, fact in facts]
-    return [*([f"missing      {cells.at_least(table)}"] if table.missing else []), *lines]
+    if table.missing:
+        facts.insert(0, ("missing", cells.at_least(table)))
+    return [f"{name:<10}  {fact}" for name, fact in facts]
 
 
 def _parameters(total: Any) -> str:
@@ -75,6 +88,21 @@ def _parameters(total: Any) -> str:
     buffers = f"; buffers {total.buffers:,}" if total.buffers else ""
     frozen = total.params - total.trainable
     return f"{total.params:,}" + (f" = {taken}" if taken else "") + buffers + (f"; {frozen:,} frozen" if frozen else "")
+
+
+def _is_prose(table: Table[Any], column: Column) -> bool:
+    """Sentences do not stand in a column but under the table."""
+    return column.unit == "text" and column.name != "name" and any(len(cells.cell(r, column)) > 40 for r in table.values())
+
+
+def _prose(table: Table[Any], prose: list[Column]) -> list[str]:
+    width = max((len(cells.visible(name)) for name in table), default=0)
+    return [
+        f"{cells.visible(name):<{width}}  {column.title}: {text}"
+        for name, row in table.items()
+        for column in prose
+        if (text := cells.cell(row, column))
+    ]
 
 
 def _grid(table: Table[Any], shown: list[Column]) -> list[list[str]]:
@@ -118,23 +146,29 @@ def _strong(table: Table[Any], value: Any, column: Column) -> bool:
     return value >= total / 10 or value >= max(other for other in others if other is not None)
 
 
-def _too_wide(shown: list[Column], grid: list[list[str]], limit: int) -> list[Column]:
-    """The columns to leave out so that a line has at most ``limit`` characters, in the order in which they go."""
-    widths = {
-        column: max([len(column.title), len(column.prefix), *(len(line[i]) for line in grid)])
+def _fitting(shown: list[Column], grid: list[list[str]], limit: int) -> list[int]:
+    """Which columns a line of ``limit`` characters has room for, the more important ones first."""
+    widths = [
+        max([len(column.title), len(column.prefix), *(len(line[i]) for line in grid)]) + _GAP
         for i, column in enumerate(shown)
-    }
-    shapes = [column for column in shown if column.unit == "shape"]
-    numbers = [column for column in shown if column.right]
-    others = [column for column in shown[1:] if column not in shapes and column not in numbers]
-    order = [*reversed(shapes[1:]), *reversed(numbers[1:]), *reversed(others), *shapes[:1], *numbers[:1]]
-    hidden: list[Column] = []
-    for column in order:
-        kept = [width for each, width in widths.items() if each not in hidden]
-        if sum(kept) + _GAP * (len(kept) - 1) <= limit:
-            break
-        hidden.append(column)
-    return hidden
+    ]
+    places = range(1, len(shown))
+    numbers = [i for i in places if shown[i].right]
+    shapes = [i for i in places if shown[i].unit == "shape"]
+    texts = [i for i in places if i not in numbers and i not in shapes]
+    kept, room = [0], limit + _GAP - widths[0]
+    for i in [*numbers[:2], *shapes[:1], *texts, *numbers[2:], *shapes[1:]]:
+        if widths[i] <= room:
+            kept.append(i)
+            room -= widths[i]
+    return sorted(kept)
+
+
+def _wrapped(note: str, width: int) -> list[str]:
+    """A note of the form ``label  text`` with its further lines under the text."""
+    label = re.match(r"\S+(?: \S+)* {2,}", note)
+    indent = " " * (label.end() if label else 0)
+    return textwrap.wrap(note, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [note]
 
 
 def _width() -> int:

@@ -6,7 +6,7 @@ through the rows and bend only between them, where nothing stands: no line can t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 from . import faces
@@ -57,10 +57,11 @@ class Row:
 
 @dataclass
 class Arrangement:
-    """A panel laid out, in its own coordinates."""
+    """A panel laid out, in its own coordinates. natural: the width that it needs."""
 
     panel: Panel
     width: float = 0.0
+    natural: float = 0.0
     height: float = 0.0
     frame: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     children: list[Child] = field(default_factory=list)
@@ -69,6 +70,28 @@ class Arrangement:
     tops: dict[Signal, float] = field(default_factory=dict)
     bottoms: dict[Signal, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def alone(self) -> set[Node]:
+        """Children that have their row for themselves."""
+        return {row.nodes[0] for row in self.rows if row.alone}
+
+    def widen(self, shift: float, wide: float) -> None:
+        """Make the frame ``wide``, with all that is in it ``shift`` further to the right."""
+        more = wide - self.frame[2]
+        self.width += more
+        self.frame = (self.frame[0], self.frame[1], wide, self.frame[3])
+        for child in self.children:
+            if child.node in self.alone and isinstance(child.inner, Arrangement):
+                child.inner.widen(shift, child.inner.frame[2] + more)
+            else:
+                child.x += shift
+        for wire in self.wires:
+            wire.points = [(x + shift, y) for x, y in wire.points]
+        self.labels = [replace(label, x=label.x + shift) for label in self.labels]
+        for ports in (self.tops, self.bottoms):
+            for signal in ports:
+                ports[signal] += shift
 
 
 class Arranger:
@@ -151,13 +174,15 @@ class _Frame:
         dx, dy = -left, shadow
         for spot in self._spots():
             self._put(spot, dx, dy)
+        _level_widths(self.made)
         for link, way in self.lines.routes:
             points = [(x + dx, y + dy) for x, y in self._points(way)]
             if shadow and isinstance(link.tail, Port):
                 points[0] = (points[0][0], 0.0)
             self.made.wires.append(Wire(link, points))
         self.made.frame = (0.0, dy, right - left, self.heads[-1] + self.bottom)
-        self.made.width, self.made.height = right - left + shadow, self.made.frame[3] + dy
+        self.made.width = self.made.natural = right - left + shadow
+        self.made.height = self.made.frame[3] + dy
         return self.made
 
     def _spots(self) -> list[Spot]:
@@ -231,7 +256,11 @@ class _Frame:
                 self.made.labels.append(Text(middle + segment.out + 4.5, foot, words, LABEL_SIZE, LABEL_INK))
 
     def _top(self, spot: Spot) -> float:
-        return (self.heads[spot.row] + self.feet[spot.row] - spot.height) / 2
+        """In the middle of its row; what begins or ends there stands near what it is tied to."""
+        if not spot.outs:
+            return self.heads[spot.row]
+        low = self.feet[spot.row] - spot.height
+        return low if not spot.ins else (self.heads[spot.row] + low) / 2
 
     def _points(self, way: list[Segment]) -> list[Point]:
         """Down to the end of the row's straight zone, over to the next row's upper edge, and so on."""
@@ -252,6 +281,21 @@ class _Frame:
         if isinstance(spot.end, Card) and spot.end.form == "circle":
             return top + faces.RADIUS - sqrt(max(faces.RADIUS**2 - off**2, 0.0))
         return top
+
+
+def _level_widths(made: Arrangement) -> None:
+    """Panels that stand one below the other, each alone in its row, become equally wide."""
+    column = [
+        (child, child.inner) for child in made.children if child.node in made.alone and isinstance(child.inner, Arrangement)
+    ]
+    if len(column) < 2:
+        return
+    left = min(child.x for child, _ in column)
+    right = max(child.x + inner.frame[2] for child, inner in column)
+    for child, inner in column:
+        shift = child.x - left
+        child.x = left
+        inner.widen(shift, right - left)
 
 
 def _without_repeats(points: list[Point]) -> list[Point]:

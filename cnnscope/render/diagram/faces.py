@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import labels
 from .metrics import fit, width
@@ -176,22 +176,19 @@ def _from_right(chips: list[tuple[float, Chip]], right: float, top: float) -> li
 
 
 def _stacked(made: Face, card: Card) -> Face:
-    """Room for the frames behind and for the ×N, which stands on the right edge."""
-    text = times(card)
+    """Room at the right for the ×N, and above and beside for the frames behind."""
+    text, edge = times(card), 2 * STACK
     each = width(text, 9, bold=True) + 12
-    x, y, wide, high = made.body
+    _, _, wide, high = made.body
     grown = wide + each + 4
-    made.texts = [
-        Text(text.x + (each + 4 if text.anchor == "end" and text.y > 20 else 0), text.y, text.text, text.size, text.ink,
-             text.bold, text.anchor)
-        for text in made.texts
-    ]  # fmt: skip
-    made.badges.append(Badge(x + grown - PAD - each + 4, 4.5, each, Chip(text, "times")))
-    made.body = (x, y, grown, high)
-    if made.bar:
-        made.bar = (made.bar[0], made.bar[1], made.bar[2] + each + 4)
-    made.width += each + 4
-    return made
+    texts = []
+    for line in made.texts:
+        right = line.anchor == "end"
+        texts.append(replace(line, x=line.x + edge + (each + 4 if right else 0), y=line.y + edge))
+    badges = [replace(badge, x=badge.x + edge, y=badge.y + edge) for badge in made.badges]
+    badges.append(Badge(edge + grown - each - 5, edge + 4.5, each, Chip(text, "times")))
+    bar = (made.bar[0] + edge, made.bar[1] + edge, made.bar[2] + each + 4) if made.bar else None
+    return Face(grown + 2 * edge, high + edge, (edge, edge, grown, high), texts, badges, bar)
 
 
 def times(node: Card | Panel) -> str:
@@ -226,7 +223,8 @@ def heading(panel: Panel) -> Heading:
     )
     if whole.copies > 1 and words:
         words = f"all {words}" if whole.grows else f"each {words}"
-    type_ = whole.type + (" (continued)" if panel.part > 1 else "")
+    type_ = "" if whole.type in ("Sequential", "ModuleList") else whole.type
+    type_ += " (continued)" if panel.part > 1 else ""
     return Heading(
         fit(name, 10.5, 190, bold=True), fit(type_, 10, 130), words, times(whole) if whole.copies > 1 else ""
     )

@@ -139,7 +139,8 @@ def _drawn(graph: ModelGraph) -> list[Op]:
     stores = {value.storage for value in graph.inputs}
     dependent: set[str] = set()
     for op in ops:
-        if any(value.name in live or value.storage in stores for value in op.inputs):
+        reads = op.kind.rstrip("_") not in kinds.CREATION
+        if reads and any(value.name in live or value.storage in stores for value in op.inputs):
             dependent.add(op.name)
             live.update(value.name for value in op.outputs)
             stores.update(value.storage for value in op.outputs)

@@ -58,6 +58,12 @@ PLUMBING = frozenset(
 SIGNS = {"add": "+", "sub": "−", "rsub": "−", "mul": "×", "div": "÷"}
 """Operators of two tensors that are drawn as a circle with a sign."""
 
+CREATION = frozenset(
+    "new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like new_empty_strided rand_like "
+    "randn_like randint_like bernoulli".split()
+)
+"""Operators that take a tensor for its shape alone: nothing of it flows on."""
+
 WHOLE = frozenset(
     "LocalResponseNorm CrossMapLRN2d MultiheadAttention LSTM GRU RNN LSTMCell GRUCell RNNCell PixelShuffle PixelUnshuffle "
     "ChannelShuffle Softmax Softmax2d LogSoftmax GroupNorm LayerNorm RMSNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d "

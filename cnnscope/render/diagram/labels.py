@@ -7,6 +7,7 @@ from typing import Any
 
 from ...graph import Op, Shape
 from ...units import si
+from .kinds import SIGNS
 
 _NAMES = {
     "addmm": "Linear", "mm": "Linear", "linear": "Linear", "addmv": "Linear", "mv": "Linear", "baddbmm": "MatMul + bias",
@@ -32,13 +33,16 @@ _CHIPS = {"BatchNorm": "BN", "LayerNorm": "LN", "GroupNorm": "GN", "RMSNorm": "R
 def title(op: Op, type_: str = "", *, whole: bool = False) -> str:
     """What an operator is called on its card; ``type_`` is the class of its layer, which names ``whole`` layers."""
     kind = op.kind.rstrip("_")
-    if "scaled_dot_product" in kind:
+    if "scaled_dot_product" in kind and not whole:
         return "Attention"
-    for part, words in _WORDS.items():
-        if part in kind and not (whole and part == "mean"):
-            return words(op)
+    if not whole or any(word in type_ for word in ("Conv", "Pool", "Upsample")):
+        for part, words in _WORDS.items():
+            if part in kind:
+                return words(op)
     if whole:
         return _SHORT_TYPES.get(type_, type_)
+    if kind in SIGNS:
+        return _arithmetic(op)
     if kind == "hardtanh" and (op.attrs.get("min_val"), op.attrs.get("max_val")) != (0, 6):
         return "Hardtanh"
     return _NAMES.get(kind) or kind.strip("_")
@@ -115,6 +119,13 @@ def _adaptive(op: Op) -> str:
     word = "MaxPool" if "max" in op.kind else "AvgPool"
     size = op.outputs[0].shape[2:] if op.outputs else ()
     return f"Global{word}" if set(size) == {1} else f"Adaptive{word} {_sizes(size)}"
+
+
+def _arithmetic(op: Op) -> str:
+    """``× 0.177`` for a number, the operator's name for anything else."""
+    other = op.attrs.get("other")
+    sign = SIGNS[op.kind.rstrip("_")]
+    return f"{sign} {other:.3g}" if isinstance(other, int | float) and not isinstance(other, bool) else op.kind.rstrip("_")
 
 
 def _mean(op: Op) -> str:

@@ -23,7 +23,7 @@ class Spot:
     row: int = 0
     slack: int = 0
     x: float = 0.0
-    signal: Signal | None = None
+    skip: bool = False
     ins: list[Segment] = field(default_factory=list)
     outs: list[Segment] = field(default_factory=list)
 
@@ -142,7 +142,7 @@ def _route(rows: list[list[Spot]], spots: dict[End, Spot], links: list[Link]) ->
             else:
                 key = (tail, link.signal, row)
                 if key not in passing:
-                    passing[key] = Spot(None, tail.order, half=4.0, row=row, signal=link.signal)
+                    passing[key] = Spot(None, head.order, half=4.0, row=row, skip=link.skip)
                     rows[row].append(passing[key])
                 there = passing[key]
             piece = pieces.get((here, there, link.signal))

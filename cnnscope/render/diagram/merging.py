@@ -23,9 +23,10 @@ def unit_title(unit: Unit, graph: ModelGraph) -> str:
 
 def principal(unit: Unit):
     """The operator that gives the unit its name and colour: the first that is more than bookkeeping."""
-    own = unit.ops if unit.whole else unit.ops[:1]
-    telling = [op for op in own if kinds.family(op.kind) in ("convolution", "linear", "norm", "pooling", "recurrent")]
-    return (telling or own)[0]
+    if not unit.whole:
+        return unit.ops[0]
+    telling = [op for op in unit.ops if kinds.family(op.kind) in ("convolution", "linear", "norm", "pooling", "recurrent")]
+    return (telling or unit.ops)[0]
 
 
 def unit_family(unit: Unit, graph: ModelGraph) -> str:

@@ -36,8 +36,14 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
     return units * size / 1000
 
 
+def clean(text: str) -> str:
+    """The text without what no label may hold: line breaks, control characters, signs that turn the direction."""
+    return "".join(" " if char in "\n\r\t" else char for char in text if char in "\n\r\t" or _printable(char))
+
+
 def fit(text: str, size: float, limit: float, *, bold: bool = False) -> str:
-    """The text, cut with an ellipsis when it is wider than ``limit`` pixels."""
+    """The text on one line, cut with an ellipsis when it is wider than ``limit`` pixels."""
+    text = clean(text)
     if width(text, size, bold=bold) <= limit:
         return text
     room = limit - width("…", size, bold=bold)
@@ -47,6 +53,10 @@ def fit(text: str, size: float, limit: float, *, bold: bool = False) -> str:
         if room < 0:
             break
     return text[:kept] + "…"
+
+
+def _printable(char: str) -> bool:
+    return char >= " " and unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def _rare(char: str) -> int:

@@ -11,10 +11,10 @@ _SWEEPS = 6
 
 
 def order_rows(grid: Grid) -> None:
-    """Sort every row so that few lines cross; ties keep the order of execution, lines that pass by at the right."""
+    """Sort every row so that few lines cross; ties keep the order of execution, shortcuts at the right."""
     rows = grid.rows
     for row in rows:
-        row.sort(key=lambda spot: (spot.passing, spot.order))
+        row.sort(key=lambda spot: (spot.skip, spot.order))
     best, fewest = [list(row) for row in rows], crossings(rows)
     for sweep in range(_SWEEPS):
         if not fewest:
@@ -73,7 +73,7 @@ def _sort(row: list[Spot], fixed: list[Spot], down: bool) -> None:
     keys = []
     for i, value in enumerate(wishes):
         known = known if value is None else value  # what has no wish stays with its left neighbour
-        keys.append((known, row[i].passing and not down, i))
+        keys.append((known, row[i].skip, i))
     row[:] = [row[i] for _, _, i in sorted(keys)]
 
 

@@ -101,7 +101,11 @@ def name_nodes(panel: Panel, inside: str = "") -> None:
 
 
 def _relative(path: str, inside: str) -> str:
-    return path.removeprefix(inside + ".") if inside else path
+    """Without the path around it, but for a bare number: ``layer1.0``."""
+    if path == inside:
+        return ""
+    short = path.removeprefix(inside + ".") if inside else path
+    return f"{inside.rpartition('.')[2]}.{short}" if short[:1].isdigit() and short != path and short.isdecimal() else short
 
 
 def collapse(panel: Panel, depth: int, level: int = 1) -> dict[Card, Card]:

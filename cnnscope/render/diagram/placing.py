@@ -147,7 +147,7 @@ class _Blocks:
     def _pulls(self) -> list[list[tuple[int, float, float]]]:
         """For each block the others it is tied to, where it would stand for a straight line, and how strongly.
 
-        A line that passes by pulls on nothing but itself: a shortcut must not bend the way it goes round.
+        A shortcut pulls on nothing but itself: it must not bend the way that it goes round.
         """
         pulls: list[list[tuple[int, float, float]]] = [[] for _ in range(self.count)]
         for segment in self.grid.segments():
@@ -162,5 +162,5 @@ class _Blocks:
     def _weight(self, segment: Segment, moved: Spot) -> float:
         other = segment.tail if moved is segment.head else segment.head
         if other.passing and not moved.passing:
-            return 0.02 if segment.skip else 0.3
+            return 0.02 if segment.skip else 1.0
         return 1.0

@@ -1,0 +1,232 @@
+"""How long a table takes, beside torchinfo, fvcore and ptflops: one run, the same networks, medians and ratios.
+
+    python benchmarks/tracing.py --quick
+    python benchmarks/tracing.py -o benchmarks/tracing.md
+
+Timed is what a user of each tool waits for after its import: for cnnscope the trace, the graph with its networkx form
+and the table of layers. "First" is the first call in a fresh process, "again" a later call in the same one; between
+two calls of one tool each other tool has its turn, so that a busy machine does not favour any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from cnnscope.libraries import imported
+
+imported("torchvision", "torchvision")  # before ptflops, which imports it without help where its build does not match
+import fvcore.nn  # noqa: E402
+import ptflops  # type: ignore[import-untyped]  # noqa: E402
+import torchinfo  # noqa: E402
+
+from cnnscope.analyses import layering  # noqa: E402
+from cnnscope.targets import load  # noqa: E402
+from cnnscope.tracing import trace  # noqa: E402
+
+NETWORKS = ("vgg16", "resnet50", "resnet152", "densenet201")
+SHAPE = (1, 3, 224, 224)
+
+
+class Tool(NamedTuple):
+    """Something that counts a model. note: where it runs, and what its time contains beside counting."""
+
+    package: str
+    device: str
+    note: str
+    run: Callable[[nn.Module], Any]
+
+
+class Timing(NamedTuple):
+    """Seconds, each a median, by tool."""
+
+    operators: int
+    first: dict[str, float]
+    again: dict[str, float]
+
+
+class Bar(NamedTuple):
+    """How many times faster than a peer cnnscope means to be."""
+
+    peer: str
+    times: float
+    networks: Sequence[str]
+
+
+def _cnnscope(model: nn.Module) -> int:
+    graph = trace(model, SHAPE)
+    assert graph.dag
+    layering.layers(graph)
+    return len(graph)
+
+
+def _torchinfo(model: nn.Module) -> Any:
+    return torchinfo.summary(model, input_data=torch.empty(SHAPE, device="meta"), verbose=0)
+
+
+def _fvcore(model: nn.Module) -> Any:
+    analysis = fvcore.nn.FlopCountAnalysis(model, torch.zeros(SHAPE))
+    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+
+def _ptflops(model: nn.Module) -> Any:
+    return ptflops.get_model_complexity_info(model, SHAPE[1:], as_strings=False, print_per_layer_stat=False)
+
+
+TOOLS = {
+    "cnnscope": Tool("cnnscope", "meta", "", _cnnscope),
+    "torchinfo": Tool("torchinfo", "meta", "`summary(model, input_data=x)`, without making its text", _torchinfo),
+    "fvcore": Tool("fvcore", "cpu", "`FlopCountAnalysis(model, x).total()`; fails on meta, so it computes", _fvcore),
+    "ptflops": Tool("ptflops", "meta", "`get_model_complexity_info`, its default engine", _ptflops),
+}
+BARS = (
+    Bar("torchinfo", 3, ("resnet50", "resnet152", "densenet201")),
+    Bar("torchinfo", 1, ("vgg16",)),
+    Bar("fvcore", 20, NETWORKS),
+)
+
+
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+def _model(network: str, device: str) -> nn.Module:
+    """torchvision's network; on the CPU with zeros as weights, which costs the same time as any others."""
+    model = load(f"torchvision:{network}").model.eval()
+    if device != "meta":
+        model.to_empty(device=device)
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.zero_()
+    return model
+
+
+def _seconds(tool: Tool, model: nn.Module) -> float:
+    gc.collect()
+    start = time.perf_counter()
+    tool.run(model)
+    return time.perf_counter() - start
+
+
+def _first(network: str, name: str) -> float:
+    """The first call in this process."""
+    warnings.simplefilter("ignore")
+    return _seconds(TOOLS[name], _model(network, TOOLS[name].device))
+
+
+def _again(network: str, rounds: int) -> tuple[int, dict[str, list[float]]]:
+    """Number of operators, and times of calls after the first, the tools in turn."""
+    warnings.simplefilter("ignore")
+    models = {device: _model(network, device) for device in {tool.device for tool in TOOLS.values()}}
+    operators = 0
+    for name, tool in TOOLS.items():
+        answer = tool.run(models[tool.device])
+        operators = answer if name == "cnnscope" else operators
+    times: dict[str, list[float]] = {name: [] for name in TOOLS}
+    for _ in range(rounds):
+        for name, tool in TOOLS.items():
+            times[name].append(_seconds(tool, models[tool.device]))
+    return operators, times
+
+
+def _in_new_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Run in a process that has imported everything and called nothing."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(function, args)
+
+
+def measure(networks: Sequence[str], first_rounds: int, rounds: int) -> Iterator[tuple[str, Timing]]:
+    """Timings of each network as they are ready."""
+    for network in networks:
+        first: dict[str, list[float]] = {name: [] for name in TOOLS}
+        for _ in range(first_rounds):
+            for name in TOOLS:
+                first[name].append(_in_new_process(_first, network, name))
+        operators, again = _in_new_process(_again, network, rounds)
+        yield network, Timing(operators, _medians(first), _medians(again))
+
+
+def _medians(times: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+# -- reporting --------------------------------------------------------------------------------------------------------
+
+
+def report(timings: dict[str, Timing], first_rounds: int, rounds: int, load: float) -> str:
+    """The Markdown page. load: how many processes wanted a CPU when the run began."""
+    cpus = os.cpu_count() or 1
+    machine = f"{cpus} CPUs ({platform.machine()}), torch {torch.__version__}, Python {platform.python_version()}"
+    lines = ["# Time to a table", "", f"Medians of one run on {machine}; input {'x'.join(map(str, SHAPE))}.", ""]
+    for name, tool in TOOLS.items():
+        if tool.note:
+            lines.append(f"- {name} {version(tool.package)}, {tool.device}: {tool.note}")
+    if load > cpus / 4:
+        busy = "where threads share a CPU, what computes (fvcore) waits many times longer than what does not"
+        lines.append(f"- **Not on an idle machine** (load {load:.1f}): {busy}. Do not quote these figures.")
+    lines += ["", f"## First call in a fresh process ({first_rounds} processes)", ""]
+    lines += _grid({network: (timing.operators, timing.first) for network, timing in timings.items()})
+    lines += ["", f"## Later calls ({rounds} rounds)", ""]
+    lines += _grid({network: (timing.operators, timing.again) for network, timing in timings.items()})
+    lines += ["", "## Bars", "", *(line for _, line in _verdicts(timings))]
+    return "\n".join(lines) + "\n"
+
+
+def _grid(times: dict[str, tuple[int, dict[str, float]]]) -> list[str]:
+    peers = [name for name in TOOLS if name != "cnnscope"]
+    lines = [
+        "| network | operators | cnnscope | an operator | " + " | ".join(peers) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(peers),
+    ]
+    for network, (operators, seconds) in times.items():
+        own = seconds["cnnscope"]
+        cells = [f"{seconds[peer] * 1e3:.1f} ms ({seconds[peer] / own:.1f}×)" for peer in peers]
+        start = f"| {network} | {operators} | {own * 1e3:.1f} ms | {own / operators * 1e6:.0f} µs | "
+        lines.append(start + " | ".join(cells) + " |")
+    return lines
+
+
+def _verdicts(timings: dict[str, Timing]) -> Iterator[tuple[bool, str]]:
+    for peer, times, networks in BARS:
+        for network in networks:
+            if network in timings:
+                ratios = [each[peer] / each["cnnscope"] for each in (timings[network].first, timings[network].again)]
+                met = min(ratios) >= times
+                text = f"{ratios[0]:.1f}× first, {ratios[1]:.1f}× again"
+                yield met, f"- {'met' if met else 'MISSED'}: {network} {times:g}× {peer}: {text}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("networks", nargs="*", help=f"of torchvision; by default {' '.join(NETWORKS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
+    parser.add_argument("-o", "--output", type=Path, help="write the page to this file too")
+    options = parser.parse_args()
+    first_rounds, rounds = (3, 5) if options.quick else (9, 21)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    timings = dict(measure(options.networks or NETWORKS, first_rounds, rounds))
+    page = report(timings, first_rounds, rounds, load)
+    print(page)
+    if options.output:
+        options.output.write_text(page, encoding="utf-8")
+    return int(options.check and not all(met for met, _ in _verdicts(timings)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Long nets in several columns: cut where a single tensor flows, so that the picture has about the shape of a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log
+
+from .arranging import PAD, Arrangement, Row
+from .faces import Face
+from .scene import Node, Panel
+
+ASPECT = 1.3
+GUTTER = 64.0
+_LOWEST = 400.0  # columns lower than this are no columns
+_MOST = 9
+_DEEP = 0.035  # how much a cut inside a panel is worse than one between panels
+_PLAIN = 0.03  # how much worse it is between two layers than behind a panel or a pooling
+_WIDE = 520.0  # a page is never narrower: narrow nets may be cut into narrow columns
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place to cut: below ``trail[0]`` of the rows, or inside the only panel there, below ``trail[1]`` of its rows.
+
+    fine: how bad a place it is, against unequal columns.
+    """
+
+    y: float
+    trail: tuple[int, ...]
+    fine: float = 0.0
+
+
+def split(whole: Arrangement) -> list[Panel]:
+    """The root as one panel a column."""
+    found = list(_cuts(whole, 0.0, ()))
+    best, least = [], _misfit(whole, [])
+    for count in range(2, _MOST + 1):
+        if whole.height / count < _LOWEST or len(found) < count - 1:
+            break
+        chosen = _balanced(found, whole.height, count)
+        if (misfit := _misfit(whole, chosen)) < least:
+            best, least = chosen, misfit
+    return _parts(whole, [cut.trail for cut in best])
+
+
+def _cuts(made: Arrangement, top: float, trail: tuple[int, ...]) -> list[Cut]:
+    """All places where at most one tensor flows on."""
+    found: list[Cut] = []
+    filled = [i for i, row in enumerate(made.rows) if row.nodes]
+    for i in filled:
+        row = made.rows[i]
+        inner = _inside(made, row)
+        if inner is not None:
+            left, upper = inner
+            found += _cuts(left, top + upper, (*trail, i))
+        if row.crossing <= 1 and i != filled[-1]:
+            found.append(Cut(top + row.bottom + 8, (*trail, i), _fine(row, len(trail))))
+    return found
+
+
+def _inside(made: Arrangement, row: Row) -> tuple[Arrangement, float] | None:
+    """The panel that fills the row alone, unless it stands for several."""
+    if not row.alone or not isinstance(row.nodes[0], Panel) or row.nodes[0].copies > 1:
+        return None
+    child = next(child for child in made.children if child.node is row.nodes[0])
+    assert isinstance(child.inner, Arrangement)
+    return child.inner, child.y
+
+
+def _fine(row: Row, depth: int) -> float:
+    """Best between panels and behind a pooling, where the resolution changes."""
+    stage = all(isinstance(node, Panel) or node.family == "pooling" for node in row.nodes)
+    return depth * _DEEP + (0.0 if stage else _PLAIN)
+
+
+def _balanced(found: list[Cut], height: float, count: int) -> list[Cut]:
+    """The cuts that make ``count`` columns of the most equal height; cuts deep inside panels count against it."""
+    aim = height / count
+    ends = [0.0, *(cut.y for cut in found), height]
+    fines = [0.0, *(cut.fine for cut in found), 0.0]
+    best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
+    for number in range(1, count + 1):
+        stage: dict[int, tuple[float, int]] = {}
+        for i in range(1, len(ends)) if number < count else [len(ends) - 1]:
+            options = [
+                (cost + (max(0.0, ends[i] - ends[j] - aim) / aim) ** 2 * 3 + ((ends[i] - ends[j] - aim) / aim) ** 2 / 4
+                 + fines[i], j)
+                for j, (cost, _) in best[-1].items() if j < i
+            ]  # fmt: skip
+            if options:
+                stage[i] = min(options)
+        best.append(stage)
+    chosen, here = [], len(ends) - 1
+    for number in range(count, 1, -1):
+        here = best[number][here][1]
+        chosen.append(found[here - 1])
+    return chosen[::-1]
+
+
+def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:
+    """How far from the shape of a page the picture would be."""
+    ends = [0.0, *(cut.y for cut in chosen), whole.height]
+    heights = [b - a for a, b in zip(ends, ends[1:], strict=False)]
+    wide = sum(_width(whole, a, b) + GUTTER for a, b in zip(ends, ends[1:], strict=False))
+    return abs(log(max(wide, _WIDE) / (max(heights) + 150) / ASPECT))
+
+
+def _width(made: Arrangement, top: float, bottom: float) -> float:
+    """The widest of what stands between two heights; panels that are cut through need less than whole ones."""
+    widest = 0.0
+    for child in made.children:
+        high = child.inner.height
+        if child.y >= bottom or child.y + high <= top:
+            continue
+        if isinstance(child.inner, Face):
+            widest = max(widest, child.inner.width)
+        elif child.y >= top and child.y + high <= bottom:
+            widest = max(widest, child.inner.natural)
+        else:
+            widest = max(widest, _width(child.inner, top - child.y, bottom - child.y) + 2 * PAD)
+    return widest
+
+
+def _parts(made: Arrangement, trails: list[tuple[int, ...]]) -> list[Panel]:
+    """The panel in as many parts as the cuts through it make."""
+    panel = made.panel
+    places = {child: i for i, child in enumerate(panel.children)}
+    parts: list[list[Node]] = [[]]
+    for i, row in enumerate(made.rows):
+        inner = [trail[1:] for trail in trails if trail[0] == i and len(trail) > 1]
+        if inner:
+            child = next(child for child in made.children if child.node is row.nodes[0])
+            assert isinstance(child.inner, Arrangement)
+            first, *others = _parts(child.inner, inner)
+            parts[-1].append(first)
+            parts += [[part] for part in others]
+        else:
+            parts[-1] += sorted(row.nodes, key=places.__getitem__)
+        if (i,) in trails:
+            parts.append([])
+    if len(parts) == 1:
+        return [panel]
+    return [replace(panel, children=nodes, part=k + 1, whole=panel) for k, nodes in enumerate(parts)]
