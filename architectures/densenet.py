@@ -13,10 +13,14 @@ Dropout, which the CIFAR nets have where training data are not augmented, is lef
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
-from .layers import Concat, chain, conv
+from .layers import Concat, blocks_per_stage, bn_relu, chain
+from .layers import conv as conv_with_bias
+
+conv = partial(conv_with_bias, bias=False)
 
 Layer = Callable[[int, int], nn.Module]             # channels in, growth rate
 
@@ -32,11 +36,7 @@ TABLE_1 = {
 
 def bn_relu_conv(tag: str, ins: int, outs: int, kernel: int) -> dict[str, nn.Module]:
     """H of section 3, the composite function. The normalisation comes first, so there is one for each reader."""
-    return {
-        f"bn{tag}": nn.BatchNorm2d(ins),
-        f"relu{tag}": nn.ReLU(),
-        f"conv{tag}": conv(ins, outs, kernel, bias=False),
-    }
+    return {**bn_relu(tag, ins), f"conv{tag}": conv(ins, outs, kernel)}
 
 
 def basic(ins: int, k: int) -> Concat:
@@ -75,7 +75,7 @@ def body(
         rows[f"block{number}"] = block(layer, count, ins, k)
         ins += count * k
     return {
-        **rows, "bn": nn.BatchNorm2d(ins), "relu": nn.ReLU(),
+        **rows, **bn_relu("", ins),
         "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(ins, classes),
     }
 
@@ -84,8 +84,7 @@ def densenet(layers: int) -> nn.Sequential:
     """A column of Table 1; all are DenseNet-BC."""
     k, counts = TABLE_1[layers]
     return chain(                                                       #    3 x 224 x 224
-        conv0=conv(3, 2 * k, 7, 2, bias=False),                         #   2k x 112 x 112
-        bn0=nn.BatchNorm2d(2 * k), relu0=nn.ReLU(),                     #   2k x 112 x 112
+        conv0=conv(3, 2 * k, 7, stride=2), **bn_relu("0", 2 * k),       #   2k x 112 x 112
         pool0=nn.MaxPool2d(3, 2, padding=1),                            #   2k x 56 x 56
         **body(bottleneck, counts, 2 * k, k, 0.5, 1000),                # blocks on 56, 28, 14, 7; 1000
     )
@@ -93,27 +92,20 @@ def densenet(layers: int) -> nn.Sequential:
 
 def densenet_cifar(depth: int = 40, k: int = 12, classes: int = 10) -> nn.Sequential:
     """Table 2, DenseNet(L, k): three blocks of equally many layers, and transitions that keep all maps."""
-    counts = (share(depth - 4, 3),) * 3
+    counts = (blocks_per_stage(depth, 3, 4),) * 3
     return chain(                                                       #    3 x 32 x 32
-        conv0=conv(3, 16, 3, bias=False),                               #   16 x 32 x 32
+        conv0=conv(3, 16, 3),                                           #   16 x 32 x 32
         **body(basic, counts, 16, k, 1, classes),                       # blocks on 32, 16, 8; classes
     )
 
 
 def densenet_bc(depth: int = 100, k: int = 12, classes: int = 10) -> nn.Sequential:
     """Table 2, DenseNet-BC(L, k): half as many layers, of two convolutions each, and 2k maps to begin with."""
-    counts = (share(depth - 4, 6),) * 3
+    counts = (blocks_per_stage(depth, 6, 4),) * 3
     return chain(                                                       #    3 x 32 x 32
-        conv0=conv(3, 2 * k, 3, bias=False),                            #   2k x 32 x 32
+        conv0=conv(3, 2 * k, 3),                                        #   2k x 32 x 32
         **body(bottleneck, counts, 2 * k, k, 0.5, classes),             # blocks on 32, 16, 8; classes
     )
-
-
-def share(layers: int, parts: int) -> int:
-    """Layers in each block: L - 4 convolutions, shared out among three blocks, or six halves."""
-    if layers < parts or layers % parts:
-        raise ValueError(f"depth must be 4 more than a multiple of {parts}; it is {layers + 4}")
-    return layers // parts
 
 
 def densenet121() -> nn.Sequential:

@@ -73,11 +73,15 @@ def preact_resnet_cifar(depth: int = 164) -> nn.Sequential:
 
 
 def preact_resnet(depth: int = 200) -> nn.Sequential:
-    """The nets for ImageNet with the unit of Figure 4(e). The activation of the last sum stands by itself."""
+    """The nets for ImageNet with the unit of Figure 4(e). The activation of the last sum stands by itself.
+
+    conv1 is activated before the pool, and the first unit activates once more, as in the build of 64,666,280
+    parameters that is published; timm leaves the activation before the pool out.
+    """
     n2, n3, n4, n5 = stage_counts(UNITS, depth)
     return chain(                                                       #    3 x 224 x 224
         **conv_bn_relu("1", 3, 64, 7, stride=2),                        #   64 x 112 x 112
-        pool1=nn.MaxPool2d(3, 2, ceil_mode=True),                       #   64 x 56 x 56
+        pool1=nn.MaxPool2d(3, 2, padding=1),                           #   64 x 56 x 56
         conv2_x=stage(preactivation, n2, 64, 256, stride=1),            #  256 x 56 x 56
         conv3_x=stage(preactivation, n3, 256, 512, stride=2),           #  512 x 28 x 28
         conv4_x=stage(preactivation, n4, 512, 1024, stride=2),          # 1024 x 14 x 14
@@ -94,7 +98,7 @@ def resnet200() -> nn.Sequential:
     n2, n3, n4, n5 = stage_counts(UNITS, 200)
     return chain(                                                       #    3 x 224 x 224
         **conv_bn_relu("1", 3, 64, 7, stride=2),                        #   64 x 112 x 112
-        pool1=nn.MaxPool2d(3, 2, ceil_mode=True),                       #   64 x 56 x 56
+        pool1=nn.MaxPool2d(3, 2, padding=1),                           #   64 x 56 x 56
         conv2_x=stage(original, n2, 64, 256, stride=1),                 #  256 x 56 x 56
         conv3_x=stage(original, n3, 256, 512, stride=2),                #  512 x 28 x 28
         conv4_x=stage(original, n4, 512, 1024, stride=2),               # 1024 x 14 x 14

@@ -44,7 +44,7 @@ def resnext(depth: int = 50, cardinality: int = 32, width: int = 4) -> nn.Sequen
     n2, n3, n4, n5 = stage_counts(TABLE_1, depth)
     return chain(                                                       #    3 x 224 x 224
         **conv_bn_relu("1", 3, 64, 7, stride=2),                        #   64 x 112 x 112
-        pool1=nn.MaxPool2d(3, 2, ceil_mode=True),                       #   64 x 56 x 56
+        pool1=nn.MaxPool2d(3, 2, padding=1),                           #   64 x 56 x 56
         conv2=stage(block, n2, 64, 256, stride=1),                      #  256 x 56 x 56
         conv3=stage(block, n3, 256, 512, stride=2),                     #  512 x 28 x 28
         conv4=stage(block, n4, 512, 1024, stride=2),                    # 1024 x 14 x 14

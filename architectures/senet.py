@@ -1,6 +1,7 @@
 """Squeeze-and-Excitation Networks.
 
-Jie Hu, Li Shen, Samuel Albanie, Gang Sun, Enhua Wu. CVPR 2018. arXiv:1709.01507
+Jie Hu, Li Shen, Gang Sun. CVPR 2018. arXiv:1709.01507, of which the tables are those of the last version, with
+Samuel Albanie and Enhua Wu.
 
 Every residual block ends in an SE block, before the sum. As in the authors' Caffe release, the two layers of
 an SE block are 1x1 convolutions with biases on the 1x1 map that the pool gives; SE-ResNet strides in the first

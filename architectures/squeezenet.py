@@ -5,7 +5,7 @@ arXiv:1602.07360, 2016
 
 The paper prints an input of 224 x 224, by mistake: its 111 x 111 maps come from 227. The authors' release of 1.0
 also pads the 1x1 of conv10, for which nobody has a reason and Table 1 no room: 15 x 15 maps instead of 13 x 13,
-and 29 million multiply-adds. The variants with bypasses (section 6) are left out.
+and 29 million multiply-adds more. The variants with bypasses (section 6) are left out.
 """
 
 from __future__ import annotations

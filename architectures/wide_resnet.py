@@ -3,7 +3,7 @@
 Sergey Zagoruyko, Nikos Komodakis. BMVC 2016. arXiv:1605.07146
 
 WRN-d-k: few blocks, and k times the filters in each. The paper's d counts every convolution, the three 1x1
-projections too, and not the classifier; along the longest path there are d - 2 layers.
+projections too (two are left at k = 1), and not the classifier; on the longest path there are d - 2 layers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from functools import partial
 
 from torch import nn
 
-from .layers import Add, AddReLU, blocks_per_stage, bn_relu, chain, conv_bn, conv_bn_relu, option_b, stage, stage_counts
+from .layers import Add, AddReLU, blocks_per_stage, bn_relu, chain, conv_bn, conv_bn_relu, option_b
 from .layers import conv as conv_with_bias
+from .layers import stage, stage_counts
 
 conv = partial(conv_with_bias, bias=False)
 
@@ -95,7 +96,7 @@ def wrn_imagenet(depth: int = 50, k: float = 2) -> nn.Sequential:
     a, b, c, d = (4 * f if depth >= 50 else int(k * f) for f in (64, 128, 256, 512))
     return chain(                                                       #  3 x 224 x 224
         **conv_bn_relu("1", 3, 64, 7, stride=2),                        # 64 x 112 x 112
-        pool1=nn.MaxPool2d(3, 2, ceil_mode=True),                       # 64 x 56 x 56
+        pool1=nn.MaxPool2d(3, 2, padding=1),                           # 64 x 56 x 56
         conv2_x=stage(block, n2, 64, a, stride=1),                      #  a x 56 x 56
         conv3_x=stage(block, n3, a, b, stride=2),                       #  b x 28 x 28
         conv4_x=stage(block, n4, b, c, stride=2),                       #  c x 14 x 14

@@ -14,7 +14,6 @@ import ast
 import contextlib
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 import warnings
@@ -143,14 +142,16 @@ def _attribute(module: ModuleType, reference: Reference) -> Any:
 
 
 def _offered(module: ModuleType) -> str:
-    """The models and model classes that a module defines."""
+    """The models and model classes that a module holds, its own or those of its package."""
+    package = module.__name__.partition(".")[0]
     own = [
         name
         for name, value in vars(module).items()
         if isinstance(value, nn.Module)
-        or (inspect.isclass(value) and issubclass(value, nn.Module) and value.__module__ == module.__name__)
+        or (isinstance(value, type) and issubclass(value, nn.Module) and value.__module__.partition(".")[0] == package)
     ]
-    return f"it has {', '.join(own[:8])}" if own else "it defines no nn.Module; name a function that returns one"
+    more = ", ..." if len(own) > 6 else ""
+    return f"it has {', '.join(own[:6])}{more}" if own else "it defines no nn.Module; name a function that returns one"
 
 
 # -- running the user's code ------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def _built(make: Callable[[], Any], target: str) -> nn.Module:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # of torchvision's weight initialisation
-        advice = f"if it needs arguments, write them as literals: {target.partition('(')[0]}(10, name='x')"
+        advice = f"arguments are written as literals: {target.partition('(')[0]}(10, name='x')"
         model = _guarded(on_meta_or_cpu, f"while making {target}", advice)
     if not isinstance(model, nn.Module):
         raise UnusableTarget(f"{target} gives {type(model).__name__}, not an nn.Module; name what makes the model")

@@ -50,8 +50,28 @@ def trace(
     """
     if not isinstance(model, nn.Module):
         raise UnusableInput(f"trace() takes an nn.Module, not {type(model).__name__}; call a class or factory first")
+    name = name or type(model).__name__
     with _without_collection():
-        return _traced(model, input, kwargs or {}, name or type(model).__name__)
+        try:
+            return _traced(model, input, kwargs or {}, name)
+        except UntraceableModel as error:
+            # [x] may be the arguments, or the one argument of a model that takes a list of images.
+            if not (isinstance(input, list) and len(input) == 1 and not isinstance(input[0], int)):
+                raise
+            return _traced_or(error, model, (input,), kwargs or {}, name)
+
+
+def _traced_or(
+    first: UntraceableModel, model: nn.Module, input: Any, kwargs: Mapping[str, Any], name: str
+) -> ModelGraph:
+    """The second reading of an input; when it fails too, the error of the reading that came further."""
+    try:
+        return _traced(model, input, kwargs, name)
+    except (UntraceableModel, UnusableInput) as second:
+        error: UntraceableModel | UnusableInput = first
+        if isinstance(second, UntraceableModel) and len(second.graph or ()) > len(first.graph or ()):
+            error = second
+        raise error from error.__cause__
 
 
 def _traced(model: nn.Module, input: Any, kwargs: Mapping[str, Any], name: str) -> ModelGraph:

@@ -212,6 +212,8 @@ def test_every_notation_of_inputs():
 
     class OneList(nn.Module):
         def forward(self, images):
+            if not isinstance(images, list):
+                raise TypeError("a list, please")
             return torch.cat([image.unsqueeze(0) for image in images])
 
     named = {"image": (2, 3, 4), "mask": torch.zeros(2, 3, dtype=torch.int64)}
@@ -221,6 +223,8 @@ def test_every_notation_of_inputs():
     assert [value.dtype for value in graph.outputs] == ["float32", "bool"]
     assert cnnscope.trace(Keywords(), {"image": (2, 3), "mask": (2, 3)}).outputs[0].shape == (2, 3)
     assert cnnscope.trace(OneList(), [(3, 4), (3, 4)]).outputs[0].shape == (2, 3, 4)
+    assert cnnscope.trace(OneList(), [(3, 4)]).outputs[0].shape == (1, 3, 4)
+    assert cnnscope.trace(nn.Linear(4, 5), [(3, 4)]).outputs[0].shape == (3, 5)
     assert cnnscope.trace(calls(lambda: torch.ones(3))).outputs[0].shape == (3,)
 
 

@@ -27,7 +27,7 @@ def running_statistics(module: nn.Module) -> int:
 
 def macs(model: nn.Module, shape: Sequence[int]) -> int:
     """What torch's own counter finds in a model on the meta device; two FLOPs to a multiply-add."""
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(*shape, device="meta"))
     return counter.get_total_flops() // 2
 
@@ -45,4 +45,4 @@ def depth(model: nn.Module) -> int:
         before = max((longest[source] for source in sources), default=0)
         weighted = node.op == "call_module" and isinstance(modules[node.target], nn.Conv2d | nn.Linear)
         longest[node] = before + weighted
-    return max(longest.values())
+    return longest[graph.graph.output_node()]

@@ -48,6 +48,9 @@ def failed(error: Exception, *, traceback: bool) -> int:
         return 0
     if isinstance(error, click.Abort):
         return 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return 2
     if traceback and not isinstance(error, click.ClickException):
         sys.excepthook(type(error), error, error.__traceback__)
     elif isinstance(error, click.ClickException):

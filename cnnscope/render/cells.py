@@ -67,16 +67,29 @@ def find(row_type: type, wanted: str) -> Field:
 
 
 def shown(
-    table: Table[Any], names: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
+    table: Table[Any],
+    names: Sequence[str] | None = None,
+    titles: Mapping[str, str] | None = None,
+    *,
+    empty: bool = False,
 ) -> list[Column]:
-    """The columns to show: those not hidden, or the named ones behind the row's name."""
+    """The columns to show: the named ones behind the row's name, else those that are not hidden.
+
+    ``empty``: also those in which no row has anything.
+    """
+    every = columns(table.row_type)
     if names is None:
-        fields = [field for field in columns(table.row_type) if not field.metadata["hidden"]]
+        fields = [field for field in every if not field.metadata["hidden"] and (empty or _filled(table, field))]
     else:
-        name = next(field for field in columns(table.row_type) if field.name == "name")
+        name = next(field for field in every if field.name == "name")
         chosen = [name, *(find(table.row_type, wanted) for wanted in names)]
         fields = list({field.name: field for field in chosen}.values())
     return [_column(table, field, (titles or {}).get(field.name)) for field in fields]
+
+
+def _filled(table: Table[Any], field: Field) -> bool:
+    how = field.metadata["fold"]
+    return how == "sum" or callable(how) or any(getattr(row, field.name) is not None for row in table.values())
 
 
 def _column(table: Table[Any], field: Field, title: str | None) -> Column:
@@ -155,7 +168,7 @@ def _formatted(value: Any, column: Column) -> str:
     if column.unit in _SCALED:
         return scaled(value, column.factor)
     if isinstance(value, float):
-        return f"{value:,.3f}" if not value or abs(value) >= 0.0005 else "<0.001"
+        return f"{value:,.3f}" if abs(value) >= 0.0005 else "<0.001" if value else "0"
     return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 

@@ -21,7 +21,7 @@ def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     Raises:
         UnknownColumn: a column does not exist.
     """
-    shown = cells.shown(table, columns)
+    shown = cells.shown(table, columns, empty=True)
     extra = bool(table.missing) and all(column.name != "missing" for column in shown)
     out = io.StringIO()
     writer = csv_.writer(out, lineterminator="\n")

@@ -57,13 +57,14 @@ def html(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Map
 
     rows = [f"<tr>{line('td', [cells.cell(row, column) for column in shown])}</tr>" for row in table.values()]
     total = [cells.total_cell(table, column) for column in shown] if cells.has_total(table, shown) else []
+    foot = f"<tfoot><tr>{line('th', total)}</tr></tfoot>" if total else ""
     below = "<br>".join(html_.escape(line) for line in [*summary(table), *table.notes])
     return "\n".join(
         [
             f'{_STYLE}<table class="cnnscope"><caption>{html_.escape(heading(table))}</caption>',
             f"<thead><tr>{line('th', [column.head() for column in shown])}</tr></thead><tbody>",
             *rows,
-            f"</tbody>{f'<tfoot><tr>{line("th", total)}</tr></tfoot>' if total else ''}</table>",
+            f"</tbody>{foot}</table>",
             *([f"<p>{below}</p>"] if below else []),
         ]
     )

@@ -57,11 +57,12 @@ class Row:
 
 @dataclass
 class Arrangement:
-    """A panel laid out, in its own coordinates. natural: the width that it needs."""
+    """A panel laid out, in its own coordinates. natural: the width that it needs; shifted: how far to the right."""
 
     panel: Panel
     width: float = 0.0
     natural: float = 0.0
+    shifted: float = 0.0
     height: float = 0.0
     frame: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     children: list[Child] = field(default_factory=list)
@@ -78,6 +79,7 @@ class Arrangement:
 
     def widen(self, shift: float, wide: float) -> None:
         """Make the frame ``wide``, with all that is in it ``shift`` further to the right."""
+        self.shifted += shift
         more = wide - self.frame[2]
         self.width += more
         self.frame = (self.frame[0], self.frame[1], wide, self.frame[3])

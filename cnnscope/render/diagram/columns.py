@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from math import log
 
 from .arranging import PAD, Arrangement, Row
-from .faces import Face
 from .scene import Node, Panel
 
 ASPECT = 1.3
@@ -106,19 +105,28 @@ def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:
 
 
 def _width(made: Arrangement, top: float, bottom: float) -> float:
-    """The widest of what stands between two heights; panels that are cut through need less than whole ones."""
-    widest = 0.0
+    left, right = _reach(made, top, bottom)
+    return right - left
+
+
+def _reach(made: Arrangement, top: float, bottom: float) -> tuple[float, float]:
+    """Leftmost and rightmost of what stands between two heights; panels that are cut need less than whole ones."""
+    lefts, rights = [], []
     for child in made.children:
-        high = child.inner.height
+        inner, high = child.inner, child.inner.height
         if child.y >= bottom or child.y + high <= top:
             continue
-        if isinstance(child.inner, Face):
-            widest = max(widest, child.inner.width)
-        elif child.y >= top and child.y + high <= bottom:
-            widest = max(widest, child.inner.natural)
-        else:
-            widest = max(widest, _width(child.inner, top - child.y, bottom - child.y) + 2 * PAD)
-    return widest
+        left, right = child.x, child.x + inner.width
+        if isinstance(inner, Arrangement):
+            if child.y >= top and child.y + high <= bottom:
+                left += inner.shifted
+                right = left + inner.natural
+            else:
+                near, far = _reach(inner, top - child.y, bottom - child.y)
+                left, right = child.x + near - PAD, child.x + far + PAD
+        lefts.append(left)
+        rights.append(right)
+    return (min(lefts), max(rights)) if lefts else (0.0, 0.0)
 
 
 def _parts(made: Arrangement, trails: list[tuple[int, ...]]) -> list[Panel]:

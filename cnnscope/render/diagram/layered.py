@@ -13,7 +13,7 @@ from .wiring import End, Link, Port
 class Spot:
     """Something in a row: a child of the panel, a port, or (``end`` None) the place where a line passes by.
 
-    x: its middle. slack: how many rows it could move without making the panel longer.
+    x: its middle. slack: 0 on the longest way through the panel, else how many rows it is shorter.
     """
 
     end: End | None
@@ -89,18 +89,21 @@ def _assign_rows(spots: dict[End, Spot], links: list[Link]) -> None:
     if exits:
         last = max([last, *(spot.row + 1 for spot in order if spot not in exits)])
     latest: dict[Spot, int] = {}
+    below: dict[Spot, int] = {}
     for spot in reversed(order):
+        below[spot] = max((below[each] + 1 for each in after[spot]), default=0)
         ends = last if after[spot] or spot in exits else spot.row
         latest[spot] = min((latest[each] - 1 for each in after[spot]), default=ends)
     for spot in order:
         first = max((each.row + 1 for each in before[spot]), default=spot.row)
-        spot.slack = latest[spot] - max(first, spot.row)
+        first = max(first, spot.row)
+        spot.slack = last - first - below[spot]
         if isinstance(spot.end, Port):
             spot.row = 0 if spot.end.into else last
         elif not before[spot]:
             spot.row = latest[spot]
         else:
-            spot.row = max(first, spot.row)
+            spot.row = first
             if after[spot]:
                 spot.row += (latest[spot] - spot.row + 1) // 2
 
