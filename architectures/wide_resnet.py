@@ -12,9 +12,8 @@ from functools import partial
 
 from torch import nn
 
-from .layers import Add, AddReLU, blocks_per_stage, bn_relu, chain, conv_bn, conv_bn_relu, option_b
+from .layers import Add, AddReLU, blocks_per_stage, bn_relu, chain, conv_bn, conv_bn_relu, option_b, stage, stage_counts
 from .layers import conv as conv_with_bias
-from .layers import stage, stage_counts
 
 conv = partial(conv_with_bias, bias=False)
 

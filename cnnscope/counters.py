@@ -43,7 +43,7 @@ class Opinion:
     macs: int | None = column("MACs", "MAC", default=None)
     params_difference: int | None = column("params - ours", "count", default=None)
     difference: int | None = column("MACs - ours", "MAC", default=None)
-    percent: float | None = column("% of ours", "ratio", default=None)
+    percent: float | None = column("MACs - ours, %", "ratio", default=None)
     adds: str | None = column("adds", default=None)
     leaves_out: str | None = column("leaves out", default=None)
     unexplained: int | None = column("unexplained", "MAC", default=None)

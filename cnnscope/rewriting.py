@@ -87,7 +87,12 @@ class _Rewriting:
                     roles.append(f"{each.kind.rstrip('_')}.{role}")
         # In place no longer, if the last one writes elsewhere than the first.
         elsewhere = op.in_place and taken[-1].outputs[0].storage != op.outputs[0].storage
-        attrs = {**op.attrs, "fused": tuple(each.name for each in taken), "fused_flops": self._flops(taken)}
+        before, flops = op.attrs.get("fused", ()), op.attrs.get("fused_flops", 0)
+        attrs = {
+            **op.attrs,
+            "fused": (*before, *[each.name for each in taken]),
+            "fused_flops": flops + self._flops(taken),
+        }
         return op._replace(
             kind=op.kind.rstrip("_") if elsewhere else op.kind,
             inputs=tuple(inputs),
@@ -161,7 +166,7 @@ class _Rewriting:
         types = {number: call.type for number, call in enumerate(calls)}
         alive = {0}
         for op in ops:
-            for name in op.attrs.get("fused", ()) if calls[op.call].leaf else ():
+            for name in self.plan.kernels.get(op.name, ()) if calls[op.call].leaf else ():
                 taken = self.graph[name]
                 if taken.view or taken.kind == "_unsafe_view":
                     continue

@@ -22,10 +22,8 @@ from .windows import (
     Window,
     Windows,
     each,
-    placed,
     read,
     regroup,
-    reread,
     size_and_start,
     still,
     union,
@@ -124,11 +122,6 @@ def _jumps(field: tuple[Windows, ...]) -> tuple[Number | None, ...]:
 
 # -- through the graph ------------------------------------------------------------------------------------------------
 
-CONSTANT = frozenset(
-    "empty_like zeros_like ones_like full_like rand_like randn_like new_empty new_zeros new_ones new_full "
-    "new_empty_strided zero fill normal uniform".split()
-)  # their result does not depend on the values of their inputs
-
 
 def follow(graph: ModelGraph, source: Value, axes: Sequence[int]) -> tuple[dict[str, Seen], set[str]]:
     """What every value that depends on the source sees of each axis; and the operators that could not be decided."""
@@ -145,12 +138,13 @@ def follow(graph: ModelGraph, source: Value, axes: Sequence[int]) -> tuple[dict[
         kind = op.kind[:-1] if op.in_place else op.kind
         inputs = op.inputs[1:] if kind == "copy" else op.inputs
         seen = [_seen(value, op, graph, known, places) for value in inputs]
-        if kind in CONSTANT or not any(field is None or any(field) for field in seen):
+        rule = pointwise if op.pointwise else RULES.get(kind)
+        if rule is constant or not any(field is None or any(field) for field in seen):
             continue
         results: list[Seen] = [None] * len(op.outputs)
         if None not in seen:
             try:
-                results = _through(op, kind, [field or ((),) * len(axes) for field in seen], len(axes))
+                results = _through(op, rule, [field or ((),) * len(axes) for field in seen], len(axes))
             except Undecided:
                 missing.add(op.name)
         elif all(known.get(value.name, ()) is not None for value in inputs):
@@ -161,8 +155,7 @@ def follow(graph: ModelGraph, source: Value, axes: Sequence[int]) -> tuple[dict[
     return known, missing
 
 
-def _through(op: Op, kind: str, seen: list[tuple[Windows, ...]], axes: int) -> list[Seen]:
-    rule = pointwise if op.pointwise else RULES.get(kind)
+def _through(op: Op, rule: Rule | None, seen: list[tuple[Windows, ...]], axes: int) -> list[Seen]:
     if rule is None:
         raise Undecided
     by_axis = [rule(op, [field[axis] for field in seen]) for axis in range(axes)]
@@ -175,7 +168,10 @@ def _through(op: Op, kind: str, seen: list[tuple[Windows, ...]], axes: int) -> l
     return results
 
 
-def _seen(value: Value, op: Op, graph: ModelGraph, known: dict[str, Seen], places: dict[tuple[int, Shape], Seen]) -> Seen:  # fmt: skip
+def _seen(
+    value: Value, op: Op, graph: ModelGraph, known: dict[str, Seen], places: dict[tuple[int, Shape], Seen]
+) -> Seen:
+    """What a value sees when the operator reads it; unknown after a write through another view that may add to it."""
     if value.name.startswith("alias") and value.name not in known:
         # Made in C++ (detached): no operator returned it. It is what last stood there in this shape.
         storages = {storage for storage, _ in places}
@@ -192,7 +188,7 @@ def _adds_nothing(writer: Op, known: dict[str, Seen]) -> bool:
     if known.get(writer.outputs[0].name, ()) is None:
         return False
     depends = [value.name in known for value in writer.inputs]
-    return not any(depends) or writer.pointwise and not any(depends[1:])
+    return not any(depends) or (writer.pointwise and not any(depends[1:]))
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------
@@ -227,6 +223,11 @@ def _everywhere(windows: Iterable[Windows], shape: Shape) -> Iterator[Window]:
     for window in (window for each_ in windows for window in each_):
         wide = widened(window, range(len(window.motions)))
         yield Window(wide.low, wide.high, tuple(map(still, shape)))
+
+
+def constant(op: Op, seen: Sequence[Windows]) -> list[Windows]:
+    """The result does not depend on the values of the inputs."""
+    return [()] * len(op.outputs)
 
 
 def pointwise(op: Op, seen: Sequence[Windows]) -> list[Windows]:
@@ -382,6 +383,7 @@ def turned(op: Op, seen: Sequence[Windows]) -> list[Windows]:
         if not op.attrs["dims"]:
             return rearranged(op, seen)
         shifts = dict(zip(_dims(op, op.attrs["dims"]), _per_dim(op.attrs["shifts"], len(shape)), strict=False))
+        sources: dict[int, list[tuple[int, ...]]]
         sources = {d: [((i - shift) % shape[d],) for i in range(out[d])] for d, shift in shifts.items()}
     elif op.kind.startswith("flip"):
         sources = {d: [(shape[d] - 1 - i,) for i in range(out[d])] for d in _dims(op, op.attrs["dims"])}
@@ -399,7 +401,8 @@ def joined(op: Op, seen: Sequence[Windows]) -> list[Windows]:
     if op.kind == "stack":
         seen = [tuple(w._replace(motions=(*w.motions[:dim], still(1), *w.motions[dim:])) for w in ws) for ws in seen]
     moving = any(not w.motions[dim].still for windows in seen for w in windows if len(w.motions) == len(out))
-    parts, before = [], 0
+    parts: list[Window] = []
+    before = 0
     for value, windows in zip(op.inputs, seen, strict=True):
         size = 1 if op.kind == "stack" else value.shape[dim] if len(value.shape) == len(out) else 0
         if moving:
@@ -486,40 +489,42 @@ def index_selected(op: Op, seen: Sequence[Windows]) -> list[Windows]:
     return [union([*(_resized(w, {dim: out[dim]}) for w in seen[0]), *_everywhere(seen[1:], out)])]
 
 
+def _rules(rule: Rule, kinds: str) -> dict[str, Rule]:
+    return dict.fromkeys(kinds.split(), rule)
+
+
 RULES: dict[str, Rule] = {
-    kind: rule
-    for rule, kinds in {
-        pointwise: "hardswish log_sigmoid_forward _prelu_kernel _to_copy alias detach lift_fresh contiguous copy dropout "
-        "native_dropout tril triu expand expand_copy fill masked_fill",
-        regrouped: "view _unsafe_view reshape _reshape_alias squeeze unsqueeze flatten unflatten view_copy",
-        permuted: "permute transpose t movedim permute_copy",
-        shuffled: "pixel_shuffle pixel_unshuffle",
-        convolved: "convolution _convolution cudnn_convolution mkldnn_convolution",
-        pooled: "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d "
-        "avg_pool3d",
-        pooled_adaptively: "adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d "
-        "adaptive_max_pool3d",
-        resampled: "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
-        "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
-        "upsample_trilinear3d upsample_bicubic2d",
-        padded: "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
-        "replication_pad2d replication_pad3d",
-        sliced: "slice slice_copy",
-        split: "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk",
-        selected: "select unbind select_copy",
-        turned: "flip roll repeat cumsum",
-        joined: "cat stack",
-        reduced: "mean sum nansum prod amax amin max min argmax argmin any all var std var_mean std_mean norm "
-        "linalg_vector_norm logsumexp median",
-        mixed: "_softmax _log_softmax _safe_softmax sort argsort topk _fft_r2c _fft_c2c _fft_c2r",
-        normalised: "native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
-        "native_layer_norm native_group_norm _fused_rms_norm",
-        multiplied: "mm bmm addmm baddbmm",
-        attended: "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
-        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
-        "_scaled_dot_product_attention_math _scaled_dot_product_fused_attention_overrideable",
-        rearranged: "as_strided index _unsafe_index gather scatter index_put take diagonal",
-        index_selected: "index_select",
-    }.items()
-    for kind in kinds.split()
+    **_rules(constant, "empty_like zeros_like ones_like full_like rand_like randn_like new_empty new_zeros new_ones "
+             "new_full new_empty_strided zero fill normal uniform"),
+    **_rules(pointwise, "hardswish log_sigmoid_forward _prelu_kernel _to_copy alias detach lift_fresh contiguous copy "
+             "dropout native_dropout tril triu expand expand_copy"),
+    **_rules(regrouped, "view _unsafe_view reshape _reshape_alias squeeze unsqueeze flatten unflatten view_copy"),
+    **_rules(permuted, "permute transpose t permute_copy"),
+    **_rules(shuffled, "pixel_shuffle pixel_unshuffle"),
+    **_rules(convolved, "convolution _convolution cudnn_convolution mkldnn_convolution"),
+    **_rules(pooled, "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d "
+             "avg_pool2d avg_pool3d"),
+    **_rules(pooled_adaptively, "adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d "
+             "adaptive_max_pool3d"),
+    **_rules(resampled, "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
+             "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
+             "upsample_trilinear3d upsample_bicubic2d"),
+    **_rules(padded, "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
+             "replication_pad2d replication_pad3d"),
+    **_rules(sliced, "slice slice_copy"),
+    **_rules(split, "split split_with_sizes unsafe_split unsafe_split_with_sizes"),
+    **_rules(selected, "select unbind select_copy"),
+    **_rules(turned, "flip roll repeat cumsum"),
+    **_rules(joined, "cat stack"),
+    **_rules(reduced, "mean sum nansum prod amax amin max min argmax argmin any all var std var_mean std_mean norm "
+             "linalg_vector_norm logsumexp median"),
+    **_rules(mixed, "_softmax _log_softmax _safe_softmax sort argsort topk _fft_r2c _fft_c2c _fft_c2r"),
+    **_rules(normalised, "native_batch_norm cudnn_batch_norm _native_batch_norm_legit native_layer_norm "
+             "_native_batch_norm_legit_no_training native_group_norm _fused_rms_norm"),
+    **_rules(multiplied, "mm bmm addmm baddbmm"),
+    **_rules(attended, "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
+             "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+             "_scaled_dot_product_attention_math _scaled_dot_product_fused_attention_overrideable"),
+    **_rules(rearranged, "as_strided index _unsafe_index gather scatter index_put take diagonal"),
+    **_rules(index_selected, "index_select"),
 }  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from .. import zoo
-from ..errors import UnknownArchitecture
+from ..errors import UnknownArchitecture, UntraceableModel
 from ..graph import ModelGraph
 from .quantities import Net
 
@@ -36,7 +36,13 @@ class Nets:
 
         target, known = located(model)
         found = load(target)
-        return trace(found.model, input or known or (found.default_input or ((),))[0], name=model)
+        try:
+            return trace(found.model, input or known or (found.default_input or ((),))[0], name=model)
+        except UntraceableModel as error:
+            # Asked for with another input than its own, a net may run only down to the layer that refuses the size.
+            if input is None or error.graph is None:
+                raise
+            return error.graph
 
 
 def located(model: str) -> tuple[str, tuple[int, ...] | None]:

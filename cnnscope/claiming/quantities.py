@@ -20,6 +20,7 @@ from ..table import Table
 
 Options = Mapping[str, Any]
 Quantity = Callable[["Net", Options], float | str]
+Patterns = tuple[str, ...]
 
 MATRIX = ("convolution", "addmm", "mm", "bmm", "linear")  # the operators that have the weights of a layer
 POOLS = ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "_adaptive_avg_pool2d")
@@ -31,46 +32,60 @@ class Net:
 
     def __init__(self, graph: ModelGraph) -> None:
         self.graph = graph
+        self._meant: dict[tuple[Patterns, Patterns], frozenset[str]] = {}
 
     @cached_property
     def costs(self) -> Table[OpCost]:
+        """Work of every operator."""
         return cost(self.graph)
 
     def ops(self, options: Options, kinds: Iterable[str] | None = None) -> list[Op]:
         """The operators of the modules that are meant."""
-        return [op for op in self.graph if _meant(op.module, options) and (kinds is None or op.kind in kinds)]
+        meant = self.meant(options)
+        return [op for op in self.graph if op.module in meant and (kinds is None or op.kind in kinds)]
 
     def parameters(self, options: Options) -> list[Parameter]:
         """The parameters and buffers of the modules that are meant."""
-        return [each for each in self.graph.parameters if _meant(each.module, options)]
+        meant = self.meant(options)
+        return [each for each in self.graph.parameters if each.module in meant]
+
+    def meant(self, options: Options) -> frozenset[str]:
+        """Paths of the modules that ``of`` and ``without`` leave, with all that is in them."""
+        key = _several(options.get("of", "")), _several(options.get("without", ()))
+        if key not in self._meant:
+            of, without = key
+            kept = [path for path in self._paths if _inside(path, of) and not _inside(path, without)]
+            self._meant[key] = frozenset(kept)
+        return self._meant[key]
+
+    @cached_property
+    def _paths(self) -> tuple[str, ...]:
+        owners = (each.module for each in self.graph.parameters)
+        return tuple(dict.fromkeys([*(call.module for call in self.graph.calls), *owners]))
 
     def calls(self, options: Options) -> list[Call]:
         """The first calls of exactly the modules that ``of`` names, in execution order."""
-        names, without = _several(options.get("of", "")), _several(options.get("without", ()))
-        found = [
-            call
-            for call in self.graph.calls
-            if not call.repeat and _matches(call.module, names) and not _matches(call.module, without)
-        ]
+        names = [name for name in self._paths if _matches(name, _several(options.get("of", "")))]
+        found = [call for call in self.graph.calls if not call.repeat and call.module in names]
         if not found:
             raise LookupError(f"{self.graph.name} has no module {options.get('of')!r}")
         return found
 
 
-def _several(patterns: Any) -> tuple[str, ...]:
+def _several(patterns: Any) -> Patterns:
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
-def _matches(module: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(module, pattern) for pattern in patterns)
+def _matches(module: str, patterns: Patterns) -> bool:
+    """Whether a pattern describes the path, name by name: a star does not reach over a dot."""
+    return any(module.count(".") == pattern.count(".") and _inside(module, (pattern,)) for pattern in patterns)
 
 
-def _inside(module: str, patterns: Iterable[str]) -> bool:
-    return any(not p or fnmatchcase(module, p) or fnmatchcase(module, f"{p}.*") for p in patterns)
-
-
-def _meant(module: str, options: Options) -> bool:
-    return _inside(module, _several(options.get("of", ""))) and not _inside(module, _several(options.get("without", ())))
+def _inside(module: str, patterns: Patterns) -> bool:
+    """Whether a pattern describes the path or the beginning of it; the empty one is the whole net."""
+    names = module.split(".")
+    wanted = [pattern.split(".") if pattern else [] for pattern in patterns]
+    return any(len(names) >= len(each) and all(map(fnmatchcase, names, each)) for each in wanted)
 
 
 # -- what a net has ---------------------------------------------------------------------------------------------------
@@ -139,13 +154,13 @@ def connections(net: Net, options: Options) -> int:
 
 
 def _shapes(net: Net, options: Options) -> list[Shape]:
-    """What the named modules give, or read where ``side`` is input; ``of`` input is what the net reads."""
+    """What the named modules give, or read if ``side`` is input; the net itself reads ``input`` and gives ``output``."""
     names = _several(options.get("of", ""))
-    given = [value.shape for value in net.graph.inputs] if "input" in names else []
-    if names == ("input",):
-        return given
-    side = options.get("side", "output")
-    return given + [(call.inputs if side == "input" else call.outputs)[0].shape for call in net.calls(options)]
+    own = {"input": net.graph.inputs, "output": net.graph.outputs}
+    given = [value.shape for name, values in own.items() if name in names for value in values]
+    modules = [name for name in names if name not in own]
+    calls = net.calls({**options, "of": modules}) if modules else []
+    return given + [(call.inputs if options.get("side") == "input" else call.outputs)[0].shape for call in calls]
 
 
 def shape(net: Net, options: Options) -> str:
@@ -195,6 +210,11 @@ def layers(net: Net, options: Options) -> float:
     """How many operators with weights, on whatever path. kinds: how many of these operators, with weights or not."""
     kinds = options.get("kinds")
     return sum(1 for op in net.ops(options, kinds) if kinds or _weighted(op))
+
+
+def modules(net: Net, options: Options) -> float:
+    """How many modules there are of these."""
+    return len(net.calls(options))
 
 
 def parametrised(net: Net, options: Options) -> float:
@@ -258,33 +278,25 @@ def _tops(net: Net, options: Options) -> list[str]:
     return list(dict.fromkeys(op.module.partition(".")[0] for op in net.ops(options)))
 
 
-def inputs(net: Net, options: Options) -> float:
-    """How many tensors flow into the named modules, counted at every layer that a concatenation makes up."""
-    return sum(len(op.inputs) for op in net.ops(options, ("cat",)))
-
-
 # -- in training ------------------------------------------------------------------------------------------------------
 
 
-def _survival(net: Net, options: Options) -> list[tuple[float, float]]:
-    """Survival probability and multiply-adds of each residual block, for a linear decay to ``p_last``."""
-    blocks = net.calls(options)
-    p_last = options.get("p_last", 0.5)
-    return [
-        (1 - number / len(blocks) * (1 - p_last), macs(net, {"of": block.module}))
-        for number, block in enumerate(blocks, start=1)
-    ]
+def _survival(net: Net, options: Options) -> dict[str, float]:
+    """Survival probability of each residual block, for a linear decay to ``p_last``."""
+    blocks, p_last = net.calls(options), options.get("p_last", 0.5)
+    return {block.module: 1 - number / len(blocks) * (1 - p_last) for number, block in enumerate(blocks, start=1)}
 
 
 def expected_blocks(net: Net, options: Options) -> float:
     """How many blocks a minibatch passes on average in stochastic depth."""
-    return sum(p for p, _ in _survival(net, options))
+    return math.fsum(_survival(net, options).values())
 
 
 def saved(net: Net, options: Options) -> float:
     """The percentage of the blocks' multiply-adds that stochastic depth saves on average."""
-    found = _survival(net, options)
-    return 100 * (1 - sum(p * cost for p, cost in found) / sum(cost for _, cost in found))
+    survival = _survival(net, options)
+    costs = {module: macs(net, {"of": module}) for module in survival}
+    return 100 * (1 - sum(survival[module] * costs[module] for module in costs) / sum(costs.values()))
 
 
 def _whole(number: float) -> float:
@@ -295,6 +307,6 @@ QUANTITIES: Mapping[str, Quantity] = {
     function.__name__.replace("_", " "): function
     for function in (
         params, size, macs, flops, connections, shape, channels, activations, memory, receptive, depth, layers,
-        parametrised, window, kernels, sequence, inputs, expected_blocks, saved,
+        modules, parametrised, window, kernels, sequence, expected_blocks, saved,
     )
 }  # fmt: skip

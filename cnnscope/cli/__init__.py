@@ -29,7 +29,9 @@ The model runs on tensors without data: no weights, no arithmetic, no GPU. Namin
 class Program(click.Group):
     """The group of commands, with errors as one to three plain lines and the contract's exit codes."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
         """Run the command and exit: 0 good, 1 a check failed, 2 wrong usage or a model that cannot be analysed."""
         arguments = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
@@ -78,7 +80,7 @@ def _drop_output() -> None:
 
 @click.group(cls=Program, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="cnnscope", message="%(prog)s %(version)s")
-@click.option("--traceback", is_flag=True, expose_value=False, help="Show Python's traceback when something goes wrong.")
+@click.option("--traceback", is_flag=True, expose_value=False, help="Show Python's traceback of an error.")
 def main() -> None:
     """The program."""
 

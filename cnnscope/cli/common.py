@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -54,7 +54,8 @@ def takes_model(command: F) -> F:
 
 def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Traced:
     """Load and trace what the options describe; what the model's code prints goes to stderr."""
-    with _prints_on_stderr():
+    # What a model's code prints must not get into a table that a program reads.
+    with contextlib.redirect_stdout(sys.stderr):
         from ..targets import load
         from ..tracing import trace
         from .inputs import arguments, chosen
@@ -64,12 +65,6 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Trac
         input_ = args[0] if len(args) == 1 else args or None
         graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
     return Traced(target, found.name, found.model, args, dict(kwargs), graph)
-
-
-@contextlib.contextmanager
-def _prints_on_stderr() -> Iterator[None]:
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
 
 
 def deliver(data: str | bytes, output: str | None) -> None:
@@ -83,5 +78,6 @@ def deliver(data: str | bytes, output: str | None) -> None:
 
 
 def colored(output: str | None) -> bool:
-    """Whether bold letters are welcome: on a terminal, without NO_COLOR."""
-    return output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether bold letters are welcome: on a terminal that can show them, without NO_COLOR."""
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return output is None and sys.stdout.isatty() and not unwanted

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import deliver, takes_model, traced
+
+if TYPE_CHECKING:
+    from ..graph import ModelGraph
 
 
 @click.command()
@@ -28,4 +32,31 @@ def graph(
     fold: bool,
     engine: str,
 ) -> None:
-    """Draw MODEL: its layers with shapes, parameters and MACs."""
+    """Draw MODEL: layers, shapes, parameters, MACs."""
+    kind = kind or _kind_of(output)
+    output = output or f"{_file_name(model)}.{kind}"
+    run = traced(model, inputs, batch_size)
+    deliver(_drawn(run.graph, kind, depth=depth, fold=fold, engine=engine), output)
+    if output != "-":
+        click.echo(f"wrote {output}", err=True)
+
+
+def _drawn(graph_: ModelGraph, kind: str, *, depth: int | None, fold: bool, engine: str) -> str | bytes:
+    from .. import render
+
+    if kind == "dot":
+        return render.dot(graph_, depth=depth, fold=fold)
+    picture = render.svg(graph_, depth=depth, fold=fold, engine=engine)
+    return render.png(picture) if kind == "png" else picture
+
+
+def _kind_of(output: str | None) -> str:
+    """What the name of the file asks for, else SVG."""
+    ending = (output or "").rpartition(".")[2].lower()
+    return {"gv": "dot", "dot": "dot", "png": "png"}.get(ending, "svg")
+
+
+def _file_name(model: str) -> str:
+    """``resnet50`` for ``torchvision:resnet50``; no character that a file name should not have."""
+    name = model.rpartition(":")[2].partition("(")[0] or model
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"

@@ -12,7 +12,7 @@ from .common import deliver
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def list_(format_: str, output: str | None) -> None:
-    """The architectures that cnnscope brings along, by chapter of the lecture."""
+    """List the architectures that cnnscope brings along."""
     from .. import zoo
     from ..render import listings
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @takes_model
-@click.option("--style", type=click.Choice(["layers", "slide"]), default="layers", help="slide: as the lecture prints it.")
-@click.option("--by", type=click.Choice(["layer", "op"]), default="layer", help="One row a layer or one row an operator.")
+@click.option("--style", type=click.Choice(["layers", "slide"]), default="layers", help="slide: as in the lecture.")
+@click.option("--by", type=click.Choice(["layer", "op"]), default="layer", help="What a row is.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="One row a module at this depth.")
 @click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--sort", metavar="COL", help="Rows by this column, the largest first; COL:asc the other way.")
@@ -36,7 +36,7 @@ def table(
     output: str | None,
     **view: Any,
 ) -> int:
-    """What each layer of MODEL costs: shapes, parameters, MACs, FLOPs, memory."""
+    """Show what each layer of MODEL costs."""
     names = [name for name in columns.split(",") if name.strip()] if columns else None
     show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
     from .views import ordered
@@ -54,7 +54,7 @@ Shown = tuple["Table[Any]", dict[str, str] | None]
 def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fields: bool) -> Any:
     """The function from a traced model to the table that the options ask for."""
     if sum([style == "slide", crosscheck, by == "op" or depth is not None]) > 1:
-        raise click.UsageError("--style slide and --crosscheck have rows of their own; leave out --by, --depth and one of the two")
+        raise click.UsageError("--style slide, --crosscheck, and --by or --depth exclude one another; choose one")
     if style == "slide":
         return _slide
     if crosscheck:

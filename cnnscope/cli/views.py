@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..analyses.costs import cost, intensity
+from ..analyses.depths import depth
 from ..analyses.layering import Layer, layers
 from ..analyses.parameters import params
+from ..analyses.receptive import receptive_field
 from ..analyses.shape import shapes
-from ..graph import ModelGraph, Shape
+from ..graph import ModelGraph, Op, Shape
 from ..render.cells import find
 from ..table import Table, column, table
-
-FIELD_COLUMNS = ("receptive_field", "jump")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def by_layer(graph: ModelGraph, *, fields: bool = True) -> Table[FullLayer]:
         FullLayer(**{name: getattr(layer, name) for name in names}, **joined.of(layer.ops, layer.macs))
         for layer in plain.values()
     ]
-    return table("layers", rows, FullLayer, model=graph.name, input=graph.input_text, notes=joined.notes)
+    return joined.table("layers", rows, FullLayer, graph)
 
 
 def by_op(graph: ModelGraph, *, fields: bool = True) -> Table[FullOp]:
@@ -82,7 +82,7 @@ def by_op(graph: ModelGraph, *, fields: bool = True) -> Table[FullOp]:
             row |= joined.of((name,), costs[name].macs) | {"allocated": _allocated(graph, name)}
         row |= {key: getattr(counted, key) for key in ("params", "weights", "biases", "norm", "trainable", "buffers")}
         rows.append(FullOp(name, counted.module, counted.kind, **row))
-    return table("operators", rows, FullOp, model=graph.name, input=graph.input_text, notes=joined.notes)
+    return joined.table("operators", rows, FullOp, graph)
 
 
 def ordered(found: Table[Any], by: str) -> Table[Any]:
@@ -116,23 +116,28 @@ class _Joined:
 
     def __init__(self, graph: ModelGraph, macs: int | None, fields: bool) -> None:
         self.macs = macs
-        self.depths: Mapping[str, Any] = {}
-        try:  # TEMPORARY until analyses/depths.py is there
-            from ..analyses.depths import depth
-        except ImportError:
-            pass
-        else:
-            self.depths = depth(graph)
+        self.depths = depth(graph)
         self.fields: Mapping[str, Any] = {}
-        self.notes: tuple[str, ...] = ()
+        self.notes = [f"depth       {note}" for note in self.depths.notes]
         if fields:
-            from ..analyses.receptive import receptive_field
-
             found = receptive_field(graph)
             self.fields = found
             if found.missing:
                 kinds = ", ".join(f"{kind} x{count}" for kind, count in found.missing.items())
-                self.notes = (f"receptive field  unknown behind {kinds}",)
+                self.notes.append(f"receptive   field is unknown behind {kinds}")
+
+    def table(self, title: str, rows: list[Any], row_type: type, graph: ModelGraph) -> Table[Any]:
+        """The rows with their total, whose depth and receptive field are those of the network's first output."""
+        found = table(title, rows, row_type, model=graph.name, input=graph.input_text, notes=tuple(self.notes))
+        end = _last_op(graph)
+        field = self.fields[end.name] if end and end.name in self.fields else None
+        total = dataclasses.replace(
+            found.total,
+            depth=self.depths.total.depth,
+            receptive_field=field and field.size,
+            jump=field and field.jump,
+        )
+        return dataclasses.replace(found, total=total)
 
     def of(self, ops: Collection[str], macs: int | None) -> dict[str, Any]:
         """The further columns of a row that consists of these operators."""
@@ -144,6 +149,17 @@ class _Joined:
             "receptive_field": known[-1].size if known else None,
             "jump": known[-1].jump if known else None,
         }
+
+
+def _last_op(graph: ModelGraph) -> Op | None:
+    """The operator that computes the first output, behind the views of it."""
+    value = graph.outputs[0] if graph.outputs else None
+    while value is not None and value.name in graph.producers:
+        op = graph[graph.producers[value.name]]
+        if not op.view:
+            return op
+        value = op.inputs[0]
+    return None
 
 
 def _allocated(graph: ModelGraph, name: str) -> int:

@@ -8,17 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .diagram import svg
+    from .diagram.dots import dot
+    from .diagram.raster import png
     from .interchange import csv, json
     from .markup import html, markdown
     from .texts import text
 
-__all__ = ["csv", "html", "json", "markdown", "text"]
+__all__ = ["csv", "dot", "html", "json", "markdown", "png", "svg", "text"]
 
 _HOMES = {
     "csv": "interchange",
+    "dot": "diagram.dots",
     "html": "markup",
     "json": "interchange",
     "markdown": "markup",
+    "png": "diagram.raster",
+    "svg": "diagram",
     "text": "texts",
 }
 

@@ -96,7 +96,7 @@ def _column(table: Table[Any], field: Field, title: str | None) -> Column:
     unit = field.metadata["unit"]
     known = [value for row in table.values() if isinstance(value := getattr(row, field.name), int | float)]
     factor, prefix = scale(max(known, default=0), unit) if unit in _SCALED else (1, "")
-    unknown = bool(table.missing) and (unit in _RULED or len(known) < len(table) and field.metadata["fold"] == "sum")
+    unknown = bool(table.missing) and (unit in _RULED or (field.metadata["fold"] == "sum" and len(known) < len(table)))
     return Column(field, title or field.metadata["title"], unit, factor, prefix, unknown)
 
 
@@ -104,7 +104,7 @@ def cell(row: Row, column: Column) -> str:
     """One cell for people: scaled as the column is, ``?`` for what is not known, empty where nothing applies."""
     value = getattr(row, column.name)
     if value is None:
-        return "?" if column.field.metadata["fold"] == "sum" or column.additive and row.missing else ""
+        return "?" if column.field.metadata["fold"] == "sum" or (column.additive and row.missing) else ""
     text = _formatted(value, column)
     return f">={text}" if row.missing and column.partial and column.additive else text
 
@@ -114,7 +114,7 @@ def total_cell(table: Table[Any], column: Column) -> str:
     if column.name == "name":
         return "total"
     value = getattr(table.total, column.name)
-    if not column.additive or value is None and not table.missing:
+    if not column.additive or (value is None and not table.missing):
         return ""
     return cell(table.total, column)
 

@@ -30,7 +30,7 @@ def dimension(shape: Shape, batch: int, ops: tuple[Op, ...] = ()) -> Shape:
         return (1, 1, *inner)
     computing = [op.kind for op in ops if not op.view]
     slides_over = any("convolution" in kind or "pool" in kind for kind in computing)
-    if ops and ops[-1].kind in _FEATURES_LAST or any(kind in ("addmm", "mm") for kind in computing):
+    if (ops and ops[-1].kind in _FEATURES_LAST) or {"addmm", "mm"} & set(computing):
         return inner
     return (*inner[1:], inner[0]) if len(inner) > 2 or slides_over else inner
 

@@ -68,8 +68,9 @@ def _raw(row: Any, column: cells.Column) -> str:
 
 
 def _inert(text: str) -> str:
-    """A name that a spreadsheet would take for a formula, marked as text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(text) else text
+    """Text on one line; a name that a spreadsheet would take for a formula is marked as text."""
+    text = cells.visible(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:

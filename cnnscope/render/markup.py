@@ -19,7 +19,9 @@ _STYLE = (
 )
 
 
-def markdown(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None) -> str:
+def markdown(
+    table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
+) -> str:
     """The table in GitHub's Markdown, its total in bold, the summary as a list.
 
     Raises:

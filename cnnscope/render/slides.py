@@ -19,10 +19,10 @@ from ..units import binary, decimal
 from . import formulas
 
 # Of one input, element by element; some of them torch does not declare so.
-_ACTIVATIONS = frozenset(
-    "celu clamp clamp_min elu gelu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish relu relu6 rrelu selu "
-    "sigmoid silu softplus tanh threshold".split()
-)
+_ACTIVATIONS = frozenset((
+    "celu", "clamp", "clamp_min", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid",
+    "mish", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "tanh", "threshold",
+))  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _has_row(graph: ModelGraph, layer: Layer) -> bool:
 
 def _in_place_on_the_slide(graph: ModelGraph, op: Op) -> bool:
     kind = op.kind.rstrip("_")
-    if "batch_norm" in kind or kind.startswith(("empty", "dropout", "native_dropout")) or "prelu" in kind:
+    if "batch_norm" in kind or "prelu" in kind or kind in ("empty", "dropout", "native_dropout", "_unsafe_view"):
         return True
     if op.params or not (op.pointwise or kind in _ACTIVATIONS):
         return False
@@ -131,7 +131,7 @@ def _memory(size: Shape, values: int) -> str:
 
 def _type(layer: Layer, ops: tuple[Op, ...]) -> str:
     """``CONV3-64``, ``POOL2``, ``FC``; a stride that is not the usual one behind a stroke: ``CONV7-64/2``."""
-    kinds = {op.kind.rstrip("_") for op in ops}
+    kinds = {op.kind.rstrip("_") for op in ops if not op.view} - {"as_strided"}
     if "LocalResponseNorm" in layer.type or "LRN" in layer.type:
         return "NORM"
     window = _edge(layer.kernel)
@@ -143,8 +143,9 @@ def _type(layer: Layer, ops: tuple[Op, ...]) -> str:
         return f"{'' if any('max_pool' in kind for kind in kinds) else 'AVG'}POOL{window}{stride}"
     if _weighted(layer, ops):
         return "FC"
-    named = {"cat": "CONCAT", "mean": "AVGPOOL" if "Pool" in layer.type else "MEAN"}
-    return named.get(ops[-1].kind, layer.type.rstrip("_").upper())
+    if kinds == {"mean"} and len(layer.input or ()) == 4:
+        return "AVGPOOL"
+    return "CONCAT" if kinds == {"cat"} else layer.type.strip("_").upper()
 
 
 def _edge(window: Shape | None) -> str:
@@ -209,4 +210,6 @@ def _claim_note(found: Table[SlideRow], separate: int, claim: Mapping[str, Any])
 
 def _both(bytes_: int) -> str:
     """Bytes as values of four bytes and as MB."""
-    return f"{formulas.short(bytes_ // 4, 3)} values x 4 bytes = {decimal(bytes_)}" if bytes_ % 4 == 0 else decimal(bytes_)
+    if bytes_ % 4:
+        return decimal(bytes_)
+    return f"{formulas.short(bytes_ // 4, 3)} values x 4 bytes = {decimal(bytes_)}"

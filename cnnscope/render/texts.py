@@ -49,9 +49,7 @@ def text(
         lines += ["", f"hidden for width: {', '.join(c.title for i, c in enumerate(shown) if i not in kept)}"]
     prose = [column for column in every if column not in shown]
     below = [
-        line
-        for note in [*_prose(table, prose), *summary(table), *table.notes]
-        for line in _wrapped(note, limit or 100)
+        line for note in [*_prose(table, prose), *summary(table), *table.notes] for line in _wrapped(note, limit or 100)
     ]
     return "\n".join([heading(table), "", *lines, *(["", *below] if below else [])])
 
@@ -66,13 +64,14 @@ def summary(table: Table[Any]) -> list[str]:
     """The totals in words: those of parameters, work and activations, as far as the table has them."""
     total = table.total
     facts: list[tuple[str, str]] = []
-    if getattr(total, "params", None) is not None and hasattr(total, "weights"):
+    if getattr(total, "params", None) is not None:
         facts.append(("parameters", _parameters(total)))
     for name, unit in (("macs", "MAC"), ("flops", "FLOP")):
         value = getattr(total, name, None)
         if value is not None:
             least = ">= " if table.missing else ""
-            facts.append((f"{unit}s", f"{least}{cells.quantity(value, unit)} = {value:,}"))
+            exact = f" = {value:,}" if value >= 1000 else ""
+            facts.append((f"{unit}s", f"{least}{cells.quantity(value, unit)}{exact}"))
     if getattr(total, "activation", None) is not None:
         facts.append(("activation", f"{cells.quantity(total.activation, 'byte')}, the results of all layers together"))
     if getattr(total, "depth", None) is not None:
@@ -83,16 +82,24 @@ def summary(table: Table[Any]) -> list[str]:
 
 
 def _parameters(total: Any) -> str:
-    parts = [("weights", total.weights), ("biases", total.biases), ("of normalisations", total.norm)]
-    taken = " + ".join(f"{count:,} {name}" for name, count in parts if count)
-    buffers = f"; buffers {total.buffers:,}" if total.buffers else ""
-    frozen = total.params - total.trainable
-    return f"{total.params:,}" + (f" = {taken}" if taken else "") + buffers + (f"; {frozen:,} frozen" if frozen else "")
+    parts = [("weights", "weights"), ("biases", "biases"), ("norm", "of normalisations")]
+    known = [(getattr(total, name, 0), words) for name, words in parts]
+    taken = " + ".join(f"{count:,} {words}" for count, words in known if count)
+    buffers = getattr(total, "buffers", 0)
+    frozen = total.params - getattr(total, "trainable", total.params)
+    return (
+        f"{total.params:,}"
+        + (f" = {taken}" if taken else "")
+        + (f"; buffers {buffers:,}" if buffers else "")
+        + (f"; {frozen:,} frozen" if frozen else "")
+    )
 
 
 def _is_prose(table: Table[Any], column: Column) -> bool:
     """Sentences do not stand in a column but under the table."""
-    return column.unit == "text" and column.name != "name" and any(len(cells.cell(r, column)) > 40 for r in table.values())
+    if column.unit != "text" or column.name == "name":
+        return False
+    return any(len(cells.cell(row, column)) > 40 for row in table.values())
 
 
 def _prose(table: Table[Any], prose: list[Column]) -> list[str]:
@@ -122,8 +129,10 @@ def _lines(table: Table[Any], shown: list[Column], grid: list[list[str]], color:
     rule = (" " * _GAP).join("-" * width for width in widths)
     body = [_line(line, shown, widths) for line in grid]
     if color:
+        least = [_heavy(table, column) for column in shown]
         for i, row in enumerate(table.values()):
-            strong = [_strong(table, getattr(row, column.name), column) for column in shown]
+            values = [getattr(row, column.name) for column in shown]
+            strong = [bool(v) and limit is not None and v >= limit for v, limit in zip(values, least, strict=True)]
             body[i] = _line(grid[i], shown, widths, strong)
     if cells.has_total(table, shown):
         body.insert(-1, rule)
@@ -137,13 +146,13 @@ def _line(texts: list[str], shown: list[Column], widths: list[int], strong: Sequ
     return (" " * _GAP).join(padded).rstrip()
 
 
-def _strong(table: Table[Any], value: Any, column: Column) -> bool:
-    """The largest of its column, or a tenth of the total."""
+def _heavy(table: Table[Any], column: Column) -> float | None:
+    """From which value on a cell is heavy: a tenth of the total, or the largest of the column where none reaches it."""
     total = getattr(table.total, column.name)
-    if column.field.metadata["fold"] != "sum" or not value or not total:
-        return False
-    others = (getattr(row, column.name) for row in table.values())
-    return value >= total / 10 or value >= max(other for other in others if other is not None)
+    if column.field.metadata["fold"] != "sum" or not total:
+        return None
+    known = [value for row in table.values() if (value := getattr(row, column.name)) is not None]
+    return min(total / 10, max(known, default=0))
 
 
 def _fitting(shown: list[Column], grid: list[list[str]], limit: int) -> list[int]:
@@ -168,7 +177,8 @@ def _wrapped(note: str, width: int) -> list[str]:
     """A note of the form ``label  text`` with its further lines under the text."""
     label = re.match(r"\S+(?: \S+)* {2,}", note)
     indent = " " * (label.end() if label else 0)
-    return textwrap.wrap(note, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [note]
+    lines = textwrap.wrap(note, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines or [note]
 
 
 def _width() -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import log
+from itertools import pairwise
+from math import inf, log
 
-from .arranging import PAD, Arrangement, Row
+from .arrangement import Arrangement, Row
+from .framing import PAD
 from .scene import Node, Panel
 
 ASPECT = 1.3
@@ -14,6 +16,8 @@ _LOWEST = 400.0  # columns lower than this are no columns
 _MOST = 9
 _DEEP = 0.035  # how much a cut inside a panel is worse than one between panels
 _PLAIN = 0.03  # how much worse it is between two layers than behind a panel or a pooling
+_STUMP = 0.35  # a column lower than this share of the highest is none; the last may be half of that
+_RAGGED = 1.0  # what unequal columns count against the shape of the page
 _WIDE = 520.0  # a page is never narrower: narrow nets may be cut into narrow columns
 
 
@@ -97,11 +101,14 @@ def _balanced(found: list[Cut], height: float, count: int) -> list[Cut]:
 
 
 def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:
-    """How far from the shape of a page the picture would be."""
+    """How far from the shape of a page with full columns the picture would be."""
     ends = [0.0, *(cut.y for cut in chosen), whole.height]
-    heights = [b - a for a, b in zip(ends, ends[1:], strict=False)]
-    wide = sum(_width(whole, a, b) + GUTTER for a, b in zip(ends, ends[1:], strict=False))
-    return abs(log(max(wide, _WIDE) / (max(heights) + 150) / ASPECT))
+    heights = [b - a for a, b in pairwise(ends)]
+    wide = sum(_width(whole, a, b) + GUTTER for a, b in pairwise(ends))
+    if min(heights[:-1], default=max(heights)) < _STUMP * max(heights) or heights[-1] < _STUMP / 2 * max(heights):
+        return inf
+    ragged = 1 - sum(heights) / len(heights) / max(max(heights), 1.0)
+    return abs(log(max(wide, _WIDE) / (max(heights) + 150) / ASPECT)) + _RAGGED * ragged
 
 
 def _width(made: Arrangement, top: float, bottom: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from . import faces, kinds, rails
 from .faces import Badge, Text
 from .legend import legend
 from .markup import corners, element, escape, rect, spline, text, tooltip, way
-from .metrics import FONT, width
-from .plan import Plan, PlacedCard, PlacedPanel, Track
+from .metrics import FONT, fit, width
+from .plan import PlacedCard, PlacedPanel, Plan, Track
 from .scene import Card, Edge
 
 LINE, SKIP, BORDER = "#52627a", "#c2410c", "#b4c0d0"
@@ -28,7 +29,8 @@ class Drawing:
     def svg(self, title: str, facts: str, description: str) -> str:
         """The whole file."""
         plan, bars = self.plan, rails.bars(self.plan)
-        heading = [Text(28, 40, title, 20, faces.INK, True), Text(28, 60, facts, 11.5, faces.FAINT)]
+        heading = [Text(28, 40, fit(title, 20, 700, bold=True), 20, faces.INK, True)]
+        heading.append(Text(28, 60, fit(facts, 11.5, 1100), 11.5, faces.FAINT))
         wide = max(plan.width, *(line.x + line.width + 28 for line in heading))
         drawn, end = legend(plan, bool(bars), 28, plan.height, wide - 56)
         high = end + 22
@@ -140,21 +142,22 @@ def _badge(badge: Badge, x: float, y: float) -> str:
     fill, ink = kinds.CHIP_INK.get(badge.chip.family, kinds.CHIP_INK["norm"])
     left, top = x + badge.x, y + badge.y
     pill = rect(left, top, badge.width, faces.CHIP_HEIGHT, faces.CHIP_HEIGHT / 2, fill=fill)
-    return pill + text(
-        Text(left + badge.width / 2, top + 9.4, badge.chip.text, faces.CHIP_SIZE, ink, True, "middle")
-    )
+    return pill + text(Text(left + badge.width / 2, top + 9.4, badge.chip.text, faces.CHIP_SIZE, ink, True, "middle"))
 
 
 def _body(card: Card, x: float, y: float, wide: float, high: float) -> str:
     colour = kinds.COLOURS.get(card.family, kinds.COLOURS["other"])
     if card.form == "circle":
-        return element("circle", cx=x + wide / 2, cy=y + high / 2, r=wide / 2, fill="#ffffff", stroke=colour, stroke_width=1.6)
+        return element(
+            "circle", cx=x + wide / 2, cy=y + high / 2, r=wide / 2, fill="#ffffff", stroke=colour, stroke_width=1.6
+        )
     if card.form == "pill":
         return rect(x, y, wide, high, high / 2, fill="#ffffff", stroke=colour, stroke_width=1.6)
     if card.form == "terminal":
         return rect(x, y, wide, high, high / 2, fill=colour)
     stripe = f"M{x + 5:.2f} {y:.2f}h-1a4 4 0 0 0-4 4v{high - 8:.2f}a4 4 0 0 0 4 4h1z"
-    return rect(x, y, wide, high, 4, fill="#ffffff", stroke=BORDER) + element("path", d=stripe, fill=colour)
+    fill = "#e9f0f9" if card.form == "block" else "#ffffff"
+    return rect(x, y, wide, high, 4, fill=fill, stroke=BORDER) + element("path", d=stripe, fill=colour)
 
 
 def _inked(line: Text, colour: str) -> Text:
@@ -165,11 +168,13 @@ def _tips(points: list[tuple[float, float]], colour: str) -> str:
     """All arrows in one path: every line arrives from above."""
     if not points:
         return ""
-    return element("path", d="".join(f"M{x - 3.3:.2f} {y - 6.5:.2f}h6.6L{x:.2f} {y:.2f}z" for x, y in points), fill=colour)
+    return element(
+        "path", d="".join(f"M{x - 3.3:.2f} {y - 6.5:.2f}h6.6L{x:.2f} {y:.2f}z" for x, y in points), fill=colour
+    )
 
 
 def _heat(share: float) -> str:
-    for (low, a), (high, b) in zip(_HEAT, _HEAT[1:], strict=False):
+    for (low, a), (high, b) in pairwise(_HEAT):
         if share <= high:
             part = (share - low) / (high - low)
             return "#" + "".join(f"{round(p + (q - p) * part):02x}" for p, q in zip(a, b, strict=True))

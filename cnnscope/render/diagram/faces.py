@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from . import labels
 from .metrics import fit, width
+from .panels import PLAIN
 from .scene import Card, Chip, Panel
 
 INK, SOFT, FAINT = "#0f172a", "#475569", "#64748b"
@@ -147,7 +148,7 @@ def _terminal(card: Card) -> Face:
     return Face(total, 28, (0, 0, total, 28), texts)
 
 
-_FORMS = {"card": _card, "line": _line, "circle": _circle, "pill": _pill, "terminal": _terminal}
+_FORMS = {"card": _card, "block": _card, "line": _line, "circle": _circle, "pill": _pill, "terminal": _terminal}
 
 
 def _name(card: Card) -> str:
@@ -223,7 +224,7 @@ def heading(panel: Panel) -> Heading:
     )
     if whole.copies > 1 and words:
         words = f"all {words}" if whole.grows else f"each {words}"
-    type_ = "" if whole.type in ("Sequential", "ModuleList") else whole.type
+    type_ = "" if whole.type in PLAIN else whole.type.removeprefix("Sequential ")
     type_ += " (continued)" if panel.part > 1 else ""
     return Heading(
         fit(name, 10.5, 190, bold=True), fit(type_, 10, 130), words, times(whole) if whole.copies > 1 else ""

@@ -60,6 +60,7 @@ class _Flow:
         self.units: list[Unit] = []
         self.made: dict[str, Source] = {}  # by value
         self.stored: dict[int, Source] = {}  # the last writer of each storage
+        self.written: dict[int, list[Source]] = {}  # in-place writers of parts of a storage
         self.by_op: dict[str, Source] = {}
         self.by_call: dict[int, Unit] = {}
         for number, value in enumerate(graph.inputs):
@@ -77,6 +78,8 @@ class _Flow:
         unit.sources += [source for source in sources if source.unit is not unit and source not in known]
         for value in op.outputs:
             self._result(unit, value)
+            if op.in_place:
+                self._note_write(op, value)
         if op.outputs:
             self.by_op[op.name] = self.made[op.outputs[0].name]
 
@@ -84,11 +87,10 @@ class _Flow:
         self._name_dropouts()
         outputs = list({value.name: value for value in self.graph.outputs}.values())
         for number, value in enumerate(outputs):
-            source, writer = self.made.get(value.name), self.stored.get(value.storage)
+            source = self.made.get(value.name) or self.stored.get(value.storage)
             # An output may have been written into, through a view, after it was made.
-            late = writer if writer and writer.unit.ops and writer.unit.ops[-1].in_place else None
-            sources = [each for each in (source or writer, late) if each]
-            once = list({id(each.unit): each for each in reversed(sources)}.values())
+            sources = [each for each in (source, *self.written.get(value.storage, ())) if each]
+            once = list({each.unit: each for each in reversed(sources)}.values())
             self.units.append(Unit("output", value=value, number=number, sources=once[::-1]))
         return self.units
 
@@ -110,6 +112,12 @@ class _Flow:
             self.units.append(unit)
         source = Source(unit, value, value)
         self.made[value.name] = self.stored[value.storage] = source
+
+    def _note_write(self, op: Op, value: Value) -> None:
+        """Writes into a part of a storage are kept beside one another; a write of all of it replaces them."""
+        whole = value.bytes >= self.graph.storages[value.storage].bytes
+        parts = [] if whole else self.written.get(value.storage, [])
+        self.written[value.storage] = [*parts, self.made[value.name]]
 
     def _sources(self, op: Op) -> Iterable[Source]:
         for value in op.inputs:

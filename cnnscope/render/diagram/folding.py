@@ -35,12 +35,12 @@ def fold_repeats(panel: Panel, edges: list[Edge]) -> dict[Card, Card]:
             gone |= fold_repeats(child, edges)
     runs = _runs(panel, without(edges, gone))
     for run in runs:
-        first = run[0]
-        if len(run) > 1 and isinstance(first, Panel):
+        first, *others = [node for node in run if isinstance(node, Panel)] or [None]
+        if first is not None and others:
             first.copies, first.last = len(run), run[-1].path
-            first.grows = any(other.params != first.params for other in run) and not first.same_shapes(run[-1])
-            for other in run[1:]:
-                assert isinstance(other, Panel)
+            first.grows = any(other is not None and not first.same_shapes(other) for other in others)
+            for other in others:
+                assert other is not None
                 gone.update(zip(other.cards(), first.cards(), strict=True))
                 first.more_params += other.total_params
                 first.more_macs += other.total_macs or 0

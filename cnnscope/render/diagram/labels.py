@@ -124,8 +124,9 @@ def _adaptive(op: Op) -> str:
 def _arithmetic(op: Op) -> str:
     """``× 0.177`` for a number, the operator's name for anything else."""
     other = op.attrs.get("other")
-    sign = SIGNS[op.kind.rstrip("_")]
-    return f"{sign} {other:.3g}" if isinstance(other, int | float) and not isinstance(other, bool) else op.kind.rstrip("_")
+    kind = op.kind.rstrip("_")
+    number = isinstance(other, int | float) and not isinstance(other, bool)
+    return f"{SIGNS[kind]} {other:.3g}" if number else kind
 
 
 def _mean(op: Op) -> str:

@@ -132,8 +132,8 @@ def _topological(before: dict[Spot, set[Spot]], after: dict[Spot, set[Spot]]) ->
 
 
 def _route(rows: list[list[Spot]], spots: dict[End, Spot], links: list[Link]) -> list[tuple[Link, list[Segment]]]:
-    """Lines of one signal share dummies as far down as they run together."""
-    passing: dict[tuple[Spot, Signal, int], Spot] = {}
+    """Lines of one signal share dummies as far down as they run together, but solid and dashed ones."""
+    passing: dict[tuple[Spot, Signal, int, bool], Spot] = {}
     pieces: dict[tuple[Spot, Spot, Signal], Segment] = {}
     routes = []
     for link in links:
@@ -143,7 +143,7 @@ def _route(rows: list[list[Spot]], spots: dict[End, Spot], links: list[Link]) ->
             if row == head.row:
                 there = head
             else:
-                key = (tail, link.signal, row)
+                key = (tail, link.signal, row, link.skip)
                 if key not in passing:
                     passing[key] = Spot(None, head.order, half=4.0, row=row, skip=link.skip)
                     rows[row].append(passing[key])

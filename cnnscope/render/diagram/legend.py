@@ -28,8 +28,7 @@ def legend(plan: Plan, rail: bool, left: float, top: float, limit: float) -> tup
 
 def _entries(plan: Plan, rail: bool) -> list[tuple[Sign, float, str]]:
     cards = [placed.card for placed in plan.cards]
-    families = {card.family for card in cards} | {"norm" for card in cards for chip in card.chips if chip.family == "norm"}
-    families |= {"activation" for card in cards for chip in card.chips if chip.family == "activation"}
+    families = {card.family for card in cards} | {chip.family for card in cards for chip in card.chips}
     found = [(_square(colour), 9.0, kinds.LEGEND.get(name, name)) for name, colour in kinds.COLOURS.items()
              if name in families and name != "terminal"]  # fmt: skip
     if any(placed.face.bar for placed in plan.cards):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape as _escape
 
-from .arranging import Point
+from .arrangement import Point
 from .faces import Text
 from .metrics import clean
 
@@ -38,7 +38,7 @@ def element(name: str, content: str = "", **attributes: object) -> str:
 
 
 def rect(x: float, y: float, width: float, height: float, radius: float = 0, **attributes: object) -> str:
-    return element("rect", x=x, y=y, width=width, height=height, rx=radius or None, **attributes)
+    return element("rect", "", x=x, y=y, width=width, height=height, rx=radius or None, **attributes)
 
 
 def text(line: Text, dx: float = 0.0, dy: float = 0.0, **attributes: object) -> str:
@@ -71,7 +71,9 @@ def corners(points: list[Point], radius: float = 9.0) -> str:
     parts = [f"M{num(points[0][0])} {num(points[0][1])}"]
     for before, here, after in zip(points, points[1:], points[2:], strict=False):
         first, second = _towards(here, before, radius), _towards(here, after, radius)
-        parts.append(f"L{num(first[0])} {num(first[1])}Q{num(here[0])} {num(here[1])} {num(second[0])} {num(second[1])}")
+        parts.append(
+            f"L{num(first[0])} {num(first[1])}Q{num(here[0])} {num(here[1])} {num(second[0])} {num(second[1])}"
+        )
     return "".join(parts) + f"L{num(points[-1][0])} {num(points[-1][1])}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ...graph import ModelGraph
+from ...graph import ModelGraph, Op
 from . import kinds, labels
 from .flow import Source, Unit
 
@@ -21,12 +21,11 @@ def unit_title(unit: Unit, graph: ModelGraph) -> str:
     return labels.title(principal(unit), type_, whole=unit.whole)
 
 
-def principal(unit: Unit):
+def principal(unit: Unit) -> Op:
     """The operator that gives the unit its name and colour: the first that is more than bookkeeping."""
     if not unit.whole:
         return unit.ops[0]
-    telling = [op for op in unit.ops if kinds.family(op.kind) in ("convolution", "linear", "norm", "pooling", "recurrent")]
-    return (telling or unit.ops)[0]
+    return next((op for op in unit.ops if kinds.family(op.kind) in _TELLING), unit.ops[0])
 
 
 def unit_family(unit: Unit, graph: ModelGraph) -> str:
@@ -40,6 +39,7 @@ def unit_family(unit: Unit, graph: ModelGraph) -> str:
     return kinds.family(principal(unit).kind)
 
 
+_TELLING = {"convolution", "linear", "norm", "pooling", "recurrent"}
 _TYPE_FAMILIES = {
     "Attention": "attention", "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent", "Norm": "norm", "LRN": "norm",
     "Pad": "reshape", "Shuffle": "reshape", "Upsample": "reshape", "Softmax": "activation", "Pool": "pooling",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from . import labels
-from .arranging import Arrangement, Arranger
+from .arrangement import Arrangement
+from .arranging import Arranger
 from .columns import GUTTER, split
 from .faces import Text
 from .plan import Plan, Track
@@ -52,8 +53,7 @@ def _compose(made: list[Arrangement], joints: list[Link], batch: int | None, rai
     for column in made:
         x += rail
         lefts.append(x)
-        plan.add(column, x, TOP)
-        plan.columns.append((x, TOP, TOP + column.height))
+        plan.add_column(column, x, TOP)
         x += column.width + GUTTER
     places = {column.panel: i for i, column in enumerate(made)}
     for link in joints:

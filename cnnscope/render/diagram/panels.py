@@ -8,6 +8,9 @@ from ...graph import ModelGraph
 from .flow import Unit
 from .scene import Card, Edge, Node, Panel
 
+PLAIN = frozenset({"Sequential", "ModuleList", "ModuleDict"})
+"""Classes that say nothing about what is in them."""
+
 
 def nest(graph: ModelGraph, cards: Mapping[Unit, Card]) -> Panel:
     """The tree of module calls with every card in the panel of the call that made it."""
@@ -94,6 +97,8 @@ def name_nodes(panel: Panel, inside: str = "") -> None:
     for child in panel.children:
         if child.path:
             child.name = _relative(child.path, inside)
+        if isinstance(child, Card) and child.title in PLAIN:
+            child.title, child.name = child.name, ""
         if child.last:
             child.last = _relative(child.last, inside)
         if isinstance(child, Panel):
@@ -105,7 +110,7 @@ def _relative(path: str, inside: str) -> str:
     if path == inside:
         return ""
     short = path.removeprefix(inside + ".") if inside else path
-    return f"{inside.rpartition('.')[2]}.{short}" if short[:1].isdigit() and short != path and short.isdecimal() else short
+    return f"{inside.rpartition('.')[2]}.{short}" if inside and short.isdecimal() else short
 
 
 def collapse(panel: Panel, depth: int, level: int = 1) -> dict[Card, Card]:
@@ -126,7 +131,7 @@ def _as_card(panel: Panel) -> Card:
     cards = list(panel.cards())
     main = max(cards, key=lambda card: (card.macs or 0, card.params))
     return Card(
-        "card", main.family, panel.type, path=panel.path, shape=cards[-1].shape, shape_text=cards[-1].shape_text,
+        "block", main.family, panel.type, path=panel.path, shape=cards[-1].shape, shape_text=cards[-1].shape_text,
         params=panel.params, macs=panel.macs, ops=tuple(op for card in cards for op in card.ops), copies=panel.copies,
         last=panel.last, missing=panel.missing, more_params=panel.more_params, more_macs=panel.more_macs,
         grows=panel.grows,

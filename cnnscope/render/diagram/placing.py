@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from .layered import Grid, Segment, Spot
 
 _ROUNDS = 24
@@ -91,7 +93,7 @@ class _Blocks:
         """How far blocks that are neighbours in some row must be apart, left to right."""
         apart: dict[tuple[int, int], float] = {}
         for row in self.grid.rows:
-            for left, right in zip(row, row[1:], strict=False):
+            for left, right in pairwise(row):
                 need = left.half + right.half + (NEAR * 0.6 if left.passing or right.passing else NEAR)
                 need += self.off[left] - self.off[right]
                 pair = self.of[left], self.of[right]

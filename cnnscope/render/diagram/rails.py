@@ -10,6 +10,7 @@ from .plan import PlacedCard, Plan
 _PALE, _DEEP = (219, 234, 254), (7, 89, 133)
 
 Size = tuple[int, ...]
+Run = tuple[float, float, Size]
 
 
 @dataclass
@@ -26,9 +27,9 @@ class Bar:
 def bars(plan: Plan) -> list[Bar]:
     """The bars of all columns; none when the maps never change in size."""
     runs = []
-    for i, (left, _, _) in enumerate(plan.columns):
-        right = plan.columns[i + 1][0] if i + 1 < len(plan.columns) else float("inf")
-        runs.append((left, _runs(_spans([each for each in plan.cards if left - 1 <= each.x < right - 1]))))
+    for i, left in enumerate(plan.columns):
+        right = plan.columns[i + 1] if i + 1 < len(plan.columns) else float("inf")
+        runs.append((left, _runs([each for each in plan.cards if each.main and left - 1 <= each.x < right - 1])))
     sizes = sorted({run[2] for _, column in runs for run in column}, key=lambda size: (prod(size), size))
     if len(sizes) < 2:
         return []
@@ -40,25 +41,21 @@ def bars(plan: Plan) -> list[Bar]:
     ]
 
 
-def _spans(cards: list[PlacedCard]) -> list[tuple[float, float, Size]]:
-    """Top, bottom and size of all maps from top to bottom, without those that stand beside larger ones."""
-    spans: list[tuple[float, float, Size]] = []
-    maps = [(each.body[1], each.body[3], tuple(each.card.shape[2:])) for each in cards if len(each.card.shape or ()) == 4]
-    for top, bottom, size in sorted(maps):
+def _runs(cards: list[PlacedCard]) -> list[Run]:
+    """Top, bottom and size of what follows one another from top to bottom with the same size."""
+    spans: list[Run] = []
+    maps = [(each, each.card.shape) for each in cards]
+    found = [(each.body[1], each.body[3], tuple(shape[2:])) for each, shape in maps if shape and len(shape) == 4]
+    for top, bottom, size in sorted(found):
+        # What stands beside larger maps is a side branch.
         while spans and spans[-1][1] > top and prod(spans[-1][2]) < prod(size):
             spans.pop()
         if not spans or spans[-1][1] <= top or spans[-1][2] == size:
             spans.append((top, bottom, size))
-    return spans
-
-
-def _runs(spans: list[tuple[float, float, Size]]) -> list[tuple[float, float, Size]]:
-    """One run for all that follow one another with the same size."""
-    runs: list[tuple[float, float, Size]] = []
-    for i, (top, bottom, size) in enumerate(spans):
-        around = spans[i - 1][2] if 0 < i < len(spans) - 1 and spans[i - 1][2] == spans[i + 1][2] else None
-        if around and prod(around) > prod(size):
-            continue  # a side branch that looks out between two rows of the main way
+    runs: list[Run] = []
+    for top, bottom, size in spans:
+        if len(runs) > 1 and prod(runs[-1][2]) == 1 and runs[-2][2] == size:
+            runs.pop()  # maps that were squeezed to one number each, only to scale the others
         if runs and runs[-1][2] == size:
             runs[-1] = (runs[-1][0], max(runs[-1][1], bottom), size)
         else:

@@ -23,7 +23,8 @@ class Chip:
 class Card:
     """One layer or operator.
 
-    form: ``card`` (stripe, two lines), ``line`` (stripe, one line), ``circle`` (a sign), ``pill`` or ``terminal``.
+    form: ``card`` (stripe, two lines), ``block`` (a closed panel), ``line`` (stripe, one line), ``circle`` (a sign),
+    ``pill`` or ``terminal``.
     family: what it is coloured by. name: dotted path of its module. shape: of its result, as text.
     macs: None where nobody knows. copies: how many equal cards it stands for; last: the name of the last of them.
     again: this is a further call of a layer that was drawn before.

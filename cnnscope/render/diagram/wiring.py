@@ -6,6 +6,7 @@ A tensor that several cards inside a panel read enters it once, and parts inside
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .scene import Card, Edge, Node, Panel, Signal
 
@@ -51,13 +52,13 @@ def links(root: Panel, edges: list[Edge]) -> dict[Panel, list[Link]]:
             ups.pop()
             downs.pop()
         # Both end with the innermost panel that holds tail and head.
-        for child, panel in zip(ups, ups[1:-1], strict=False):
+        for child, panel in pairwise(ups[:-1]):
             assert isinstance(panel, Panel)
             add(panel, child, Port(edge.signal, False), edge)
         meeting = ups[-1]
         assert isinstance(meeting, Panel)
         add(meeting, ups[-2], downs[-2], edge)
-        for child, panel in zip(downs, downs[1:-1], strict=False):
+        for child, panel in pairwise(downs[:-1]):
             assert isinstance(panel, Panel)
             add(panel, Port(edge.signal, True), child, edge)
     return {panel: list(inside.values()) for panel, inside in found.items()}

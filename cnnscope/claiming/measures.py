@@ -1,0 +1,109 @@
+"""A measure of the ledger to its value.
+
+A measure is data: ``{ what = "params", model = "googlenet", of = "inception4c" }`` is a quantity of a net, with the
+options of ``quantities`` and these: ``input``, the shape to trace with instead of the net's own; ``cut``, to a multiple
+of which it is rounded down; ``times`` and ``per``, by which it is multiplied and divided. The rest is arithmetic over
+measures, listed in ``of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import zoo
+from .ledger import Measure
+from .nets import Nets
+from .quantities import QUANTITIES
+
+Number = float | str
+Arithmetic = Callable[[Measure, Nets], Number]
+
+
+def value(measure: Measure, nets: Nets) -> Number:
+    """What the measure gives.
+
+    Raises:
+        LookupError: there is no such net, module or quantity.
+    """
+    what = measure["what"]
+    if what in ARITHMETIC:
+        found = ARITHMETIC[what](measure, nets)
+    else:
+        found = QUANTITIES[what](nets(measure["model"], measure.get("input")), measure)
+    return found if isinstance(found, str) else _scaled(found, measure)
+
+
+def _scaled(number: float, measure: Measure) -> float:
+    if "cut" in measure:
+        number = number // measure["cut"] * measure["cut"]
+    number = number * measure.get("times", 1) / measure.get("per", 1)
+    return int(number) if number == int(number) else number
+
+
+def _numbers(measure: Measure, nets: Nets) -> list[float]:
+    found = [value(part, nets) for part in measure["of"]]
+    texts = [each for each in found if isinstance(each, str)]
+    if texts:
+        raise TypeError(f"cannot compute with {texts[0]!r}, in {measure}")
+    return [each for each in found if not isinstance(each, str)]
+
+
+def _ratio(measure: Measure, nets: Nets) -> Number:
+    """The first over the second."""
+    over, under = _numbers(measure, nets)
+    return over / under
+
+
+def _difference(measure: Measure, nets: Nets) -> Number:
+    """The first less the second."""
+    first, second = _numbers(measure, nets)
+    return first - second
+
+
+def _increase(measure: Measure, nets: Nets) -> Number:
+    """By how many percent the first is more than the second."""
+    first, second = _numbers(measure, nets)
+    return 100 * (first / second - 1)
+
+
+def _sum(measure: Measure, nets: Nets) -> Number:
+    return sum(_numbers(measure, nets))
+
+
+def _list(measure: Measure, nets: Nets) -> Number:
+    return ", ".join(str(value(part, nets)) for part in measure["of"])
+
+
+def _largest(measure: Measure, nets: Nets) -> Number:
+    """Which is the largest, by its ``name``."""
+    return str(max(measure["of"], key=lambda part: value(part, nets))["name"])
+
+
+def _smallest(measure: Measure, nets: Nets) -> Number:
+    """Which is the smallest, by its ``name``."""
+    return str(min(measure["of"], key=lambda part: value(part, nets))["name"])
+
+
+def _stated(measure: Measure, nets: Nets) -> Number:
+    """A figure that another claim of the ledger states, and that no graph can give."""
+    stated: Any = measure["value"]
+    return float(stated)
+
+
+def _year(measure: Measure, nets: Nets) -> Number:
+    """The year of a paper in the zoo's catalogue."""
+    return int(next(paper["year"] for paper in zoo.catalog() if paper["key"] == measure["paper"]))
+
+
+ARITHMETIC: Mapping[str, Arithmetic] = {
+    "ratio": _ratio,
+    "difference": _difference,
+    "increase": _increase,
+    "sum": _sum,
+    "list": _list,
+    "largest": _largest,
+    "smallest": _smallest,
+    "stated": _stated,
+    "year": _year,
+}

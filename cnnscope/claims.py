@@ -1,0 +1,120 @@
+"""``check``: what the lecture, the papers and the libraries print, held against what the traced graphs give."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from .claiming.deciding import CITED, Decision, decide
+from .claiming.ledger import LECTURE, SOURCES, Claim, claims
+from .claiming.nets import Nets
+from .errors import UnknownArchitecture, UnusableTarget
+from .table import Table, column, table
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """One claim with what was computed for it.
+
+    stated: as printed; stated_value: the number that it means, in ``unit``; computed: a number in the same unit or a
+    text; None where a graph cannot say. verdict: reproduced, reproduced under convention ..., contradicted or cited.
+    recorded: the verdict that the ledger expects. module: the net that it was measured on.
+    """
+
+    name: str = column("claim", hidden=True)
+    module: str = column("net", hidden=True)
+    architecture: str = column("architecture")
+    variant: str = column("variant")
+    quantity: str = column("quantity")
+    stated: str = column("stated")
+    stated_value: float | None = column("stated value", hidden=True)
+    unit: str = column("unit", hidden=True)
+    source: str = column("source")
+    computed: float | str | None = column("computed")
+    verdict: str = column("verdict")
+    note: str = column("note")
+    recorded: str = column("recorded verdict", hidden=True)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+    @property
+    def differs(self) -> bool:
+        """The verdict is another one than the ledger has."""
+        return self.verdict != self.recorded
+
+
+def check(name: str | None = None, source: str | None = None) -> Table[Verdict]:
+    """Verdicts on the claims of the ledger, in the order of the lecture.
+
+    Args:
+        name: an architecture as the ledger or the zoo calls it, or a net that claims are measured on.
+        source: who states them, ``paper`` for instance; ``lecture`` is its slides and the figures on them.
+
+    Raises:
+        UnknownArchitecture: no claim is about an architecture or net of that name.
+        ValueError: there is no such source.
+    """
+    return tabled(verdicts(chosen(name, source)))
+
+
+def tabled(rows: Iterable[Verdict]) -> Table[Verdict]:
+    """The verdicts as a table."""
+    return table("claims", rows, Verdict)
+
+
+def chosen(name: str | None = None, source: str | None = None) -> list[Claim]:
+    """The claims that are meant; see ``check``."""
+    if source is not None and source not in ("lecture", *SOURCES):
+        raise ValueError(f"no source {source!r}; one of lecture, {', '.join(SOURCES)}")
+    sources = LECTURE if source == "lecture" else SOURCES if source is None else (source,)
+    found = list(claims())
+    if name is not None:
+        found = [claim for claim in found if _about(claim, name)]
+        if not found:
+            raise UnknownArchitecture(f"no claim is about {name!r}; 'cnnscope claims' shows which there are")
+    return [claim for claim in found if claim.source in sources]
+
+
+def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Verdict]:
+    """The verdict on each claim; nets are traced when the first claim asks for them."""
+    nets = nets or Nets()
+    names: dict[str, int] = {}
+    for claim in claims_:
+        decision, note = Decision(CITED, None), claim.reason
+        recorded = claim.verdict
+        try:
+            decision = decide(claim, nets)
+        except UnusableTarget as error:  # of a library: nothing speaks against what the ledger has
+            recorded, note = CITED, f"not computed: {str(error).splitlines()[0]}"
+        except LookupError as error:
+            note = f"cannot be computed: {error}"
+        if decision.verdict != recorded:
+            note = f"the ledger expects '{recorded}'" + (f": {note}" if note else "")
+        yield Verdict(
+            _unique(f"{claim.architecture} {claim.variant} {claim.quantity} ({claim.source})", names),
+            ", ".join(claim.models),
+            claim.architecture,
+            claim.variant,
+            claim.quantity,
+            claim.stated,
+            claim.value,
+            claim.unit,
+            claim.source,
+            decision.computed,
+            decision.verdict,
+            note,
+            recorded,
+        )
+
+
+def _about(claim: Claim, name: str) -> bool:
+    names = {_plain(each) for each in (claim.architecture, claim.file, *claim.models)}
+    return _plain(name) in names
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum() or letter in ":()=,")
+
+
+def _unique(name: str, names: dict[str, int]) -> str:
+    count = names[name] = names.get(name, 0) + 1
+    return name if count == 1 else f"{name} #{count}"

@@ -1,0 +1,55 @@
+"""``cnnscope claims``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import deliver
+
+if TYPE_CHECKING:
+    from ..claims import Verdict
+
+_SOURCES = (
+    "lecture", "slide", "slide-figure", "paper", "caffe", "repo", "keras", "torchvision", "timm", "computed", "challenge",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--source", type=click.Choice(_SOURCES), help="Only what these state; lecture is slide and slide-figure.")
+@click.option("--contradicted", is_flag=True, help="Only what the graphs or other sources contradict.")
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
+)
+@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
+def claims(model: str | None, source: str | None, contradicted: bool, format_: str, output: str | None) -> int:
+    """Hold what the lecture, papers and libraries print against the graphs.
+
+    MODEL is an architecture or one of its nets, as in 'cnnscope list'; all without it. Exits 1 if a verdict is not
+    the one that the ledger has.
+    """
+    from ..claiming import listing
+    from ..claims import tabled
+
+    found = _decided(model, source)
+    different = [row for row in found if row.differs]
+    shown = [row for row in found if not contradicted or row.verdict == "contradicted"]
+    deliver(listing.FORMATS[format_](tabled(shown)), output)
+    for row in different:
+        click.echo(f"cnnscope: {row.name}: {row.verdict}, expected {row.recorded}", err=True)
+    return 1 if different else 0
+
+
+def _decided(model: str | None, source: str | None) -> list[Verdict]:
+    """The verdicts, with a progress bar where stderr is a terminal."""
+    from ..claims import chosen, verdicts
+
+    wanted = chosen(model, source)
+    stderr = click.get_text_stream("stderr")
+    with click.progressbar(
+        verdicts(wanted), length=len(wanted), label="claims", file=stderr, hidden=not stderr.isatty()
+    ) as bar:
+        return list(bar)

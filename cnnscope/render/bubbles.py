@@ -1,0 +1,230 @@
+"""The lecture's Comparison slide: accuracy against operations, the area of a bubble by parameters. One SVG, real text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..units import si
+from .diagram.markup import element, escape
+from .diagram.metrics import width
+
+FONT = "Arial, Helvetica, sans-serif"
+_ID = "cnnscope-comparison"
+_WIDTH = 960
+_LEFT, _TOP, _RIGHT, _BOTTOM = 76.0, 64.0, 936.0, 500.0
+_LARGEST = 46.0  # radius of the largest bubble, pixels
+_INK, _GRAY, _LINE = "#1f2933", "#5f6b7a", "#dfe3e8"
+_COLORS = ("#3b6fb6", "#c8553d", "#3d8b5a", "#8a5fa8", "#c08a1e", "#2f8f9d", "#a14a76", "#6b7280")
+_TEXT = 12.5
+_SMALL = 11.0
+_LINE_HEIGHT = 14.0
+
+
+class Bubble(NamedTuple):
+    """One network. accuracy: top-1 in percent; operations: 2 x MACs; source: where the accuracy is from."""
+
+    label: str
+    accuracy: float
+    operations: int
+    params: int
+    source: str = ""
+
+
+class Box(NamedTuple):
+    """A rectangle by its corners."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def overlaps(self, other: Box, gap: float = 0.0) -> bool:
+        across = self.x0 < other.x1 + gap and other.x0 < self.x1 + gap
+        return across and self.y0 < other.y1 + gap and other.y0 < self.y1 + gap
+
+
+class _Circle(NamedTuple):
+    x: float
+    y: float
+    r: float
+
+    def touches(self, box: Box) -> bool:
+        dx = max(box.x0 - self.x, 0, self.x - box.x1)
+        dy = max(box.y0 - self.y, 0, self.y - box.y1)
+        return math.hypot(dx, dy) < self.r
+
+
+def comparison(bubbles: Sequence[Bubble], title: str = "Top-1 accuracy against operations", notes: Sequence[str] = ()) -> str:  # fmt: skip
+    """The picture as SVG text; ``notes`` stand under it, beside the sources.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    if not bubbles:
+        raise ValueError("no network to draw")
+    xs = ticks(0, max(each.operations for each in bubbles) / 1e9 * 1.1)
+    worst, best = (f(each.accuracy for each in bubbles) for f in (min, max))
+    ys = ticks(worst - 3, best + 2)
+    scale = _LARGEST / math.sqrt(max(each.params for each in bubbles))
+    circles = []
+    for each in bubbles:
+        x = _LEFT + (each.operations / 1e9 - xs[0]) / (xs[-1] - xs[0]) * (_RIGHT - _LEFT)
+        y = _BOTTOM - (each.accuracy - ys[0]) / (ys[-1] - ys[0]) * (_BOTTOM - _TOP)
+        circles.append(_Circle(x, y, max(scale * math.sqrt(each.params), 2.5)))
+    sources = [f"Accuracy: {text}" for text in dict.fromkeys(each.source for each in bubbles) if text]
+    footer = [line for text in (*sources, *notes) for line in _wrapped(text, _RIGHT - 24, _SMALL)]
+    body = [
+        *_axes(xs, ys, title),
+        *_drawn(bubbles, circles),
+        *_labelled(bubbles, circles),
+        *_legend(scale, max(each.params for each in bubbles)),
+        *[_text(24, 618 + 15 * i, line, _SMALL, _GRAY) for i, line in enumerate(footer)],
+    ]
+    return _page(body, title, bubbles, 618 + 15 * len(footer))
+
+
+def ticks(low: float, high: float, about: int = 7) -> list[float]:
+    """Round numbers from at most ``low`` to at least ``high``."""
+    rough = max(high - low, 1e-9) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(index * step, 10) for index in range(first, last + 1)]
+
+
+def _page(body: Sequence[str], title: str, bubbles: Sequence[Bubble], height: float) -> str:
+    described = "; ".join(
+        f"{each.label}: {each.accuracy:g} %, {si(each.operations)} operations, {si(each.params)} parameters"
+        for each in bubbles
+    )
+    names = f"{_ID}-title {_ID}-desc"
+    head = [
+        element("title", escape(title), id=f"{_ID}-title"),
+        element("desc", escape(described), id=f"{_ID}-desc"),
+        element("rect", width=_WIDTH, height=height, fill="#ffffff"),
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height:g}" '
+        f'viewBox="0 0 {_WIDTH} {height:g}" font-family="{FONT}" role="img" aria-labelledby="{names}">\n'
+        + "\n".join([*head, *body])
+        + "\n</svg>\n"
+    )
+
+
+def _axes(xs: Sequence[float], ys: Sequence[float], title: str) -> Iterator[str]:
+    yield _text(24, 32, title, 18, _INK, bold=True)
+    for value in xs:
+        x = _LEFT + (value - xs[0]) / (xs[-1] - xs[0]) * (_RIGHT - _LEFT)
+        yield element("path", d=f"M{x:.1f} {_TOP}V{_BOTTOM}", stroke=_LINE, stroke_width=1)
+        yield _text(x, _BOTTOM + 18, f"{value:g}", 12, _GRAY, anchor="middle")
+    for value in ys:
+        y = _BOTTOM - (value - ys[0]) / (ys[-1] - ys[0]) * (_BOTTOM - _TOP)
+        yield element("path", d=f"M{_LEFT} {y:.1f}H{_RIGHT}", stroke=_LINE, stroke_width=1)
+        yield _text(_LEFT - 8, y + 4, f"{value:g}", 12, _GRAY, anchor="end")
+    yield _text((_LEFT + _RIGHT) / 2, _BOTTOM + 40, "operations (G): 2 × multiply-adds", 13, _INK, anchor="middle")
+    middle = (_TOP + _BOTTOM) / 2
+    yield _text(26, middle, "top-1 accuracy (%)", 13, _INK, anchor="middle", transform=f"rotate(-90 26 {middle:g})")
+
+
+def _drawn(bubbles: Sequence[Bubble], circles: Sequence[_Circle]) -> Iterator[str]:
+    """Large ones first, so that small ones lie upon them; a family of nets has one colour."""
+    families = list(dict.fromkeys(_family(each.label) for each in bubbles))
+    for i in sorted(range(len(bubbles)), key=lambda i: -circles[i].r):
+        each, circle = bubbles[i], circles[i]
+        color = _COLORS[families.index(_family(each.label)) % len(_COLORS)]
+        words = f"{each.label}: top-1 {each.accuracy:g} %, {si(each.operations)} operations, {each.params:,} parameters"
+        yield element(
+            "circle", element("title", escape(words)), cx=round(circle.x, 2), cy=round(circle.y, 2),
+            r=round(circle.r, 2), fill=color, fill_opacity=0.55, stroke=color, stroke_width=1.2,
+        )  # fmt: skip
+        yield element("circle", cx=round(circle.x, 2), cy=round(circle.y, 2), r=1.6, fill=_INK)
+
+
+def _family(label: str) -> str:
+    return label.partition("-")[0].partition(" ")[0]
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+
+
+def _labelled(bubbles: Sequence[Bubble], circles: Sequence[_Circle]) -> Iterator[str]:
+    """Two lines beside each bubble, where nothing else is; a thin line leads there if it is not close."""
+    placed: list[Box] = []
+    # The crowded ones choose first: those with most bubbles near.
+    order = sorted(range(len(bubbles)), key=lambda i: -sum(math.dist(circles[i][:2], c[:2]) < 120 for c in circles))
+    for i in order:
+        lines = (bubbles[i].label, f"{bubbles[i].accuracy:g} %, {si(bubbles[i].params, 3)} params")
+        wide = max(width(lines[0], _TEXT, bold=True), width(lines[1], _SMALL)) + 4
+        box = _place(circles[i], wide, 2 * _LINE_HEIGHT, [c for k, c in enumerate(circles) if k != i], placed)
+        placed.append(box)
+        yield from _leader(circles[i], box)
+        yield _text(box.x0 + 2, box.y0 + 11, lines[0], _TEXT, _INK, bold=True)
+        yield _text(box.x0 + 2, box.y0 + 24, lines[1], _SMALL, _GRAY)
+
+
+def _place(own: _Circle, wide: float, high: float, others: Sequence[_Circle], placed: Sequence[Box]) -> Box:
+    """The free place with the least to cover and the shortest way; labels never overlap one another."""
+    best: tuple[float, Box] | None = None
+    for away in (5, 14, 26, 40, 58, 80, 110, 150, 200, 260):
+        for angle in range(0, 360, 15):
+            dx, dy = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
+            # The near edge of the label touches the ring at this distance.
+            x = own.x + dx * (own.r + away) + (dx - 1) * wide / 2
+            y = own.y + dy * (own.r + away) + (dy - 1) * high / 2
+            box = Box(x, y, x + wide, y + high)
+            inside = box.x0 >= _LEFT + 2 and box.x1 <= _RIGHT - 2 and box.y0 >= _TOP + 2 and box.y1 <= _BOTTOM - 2
+            if not inside or any(box.overlaps(each, 2) for each in placed):
+                continue
+            covered = sum(circle.touches(box) for circle in others) + own.touches(box)
+            cost = away + 90 * covered + 4 * (angle % 90 != 0)
+            if best is None or cost < best[0]:
+                best = cost, box
+    if best is None:  # more labels than room: below the axis line, one under the other
+        y = max((each.y1 for each in placed), default=_TOP)
+        return Box(_LEFT + 2, y + 2, _LEFT + 2 + wide, y + 2 + high)
+    return best[1]
+
+
+def _leader(circle: _Circle, box: Box) -> Iterator[str]:
+    x, y = min(max(circle.x, box.x0), box.x1), min(max(circle.y, box.y0), box.y1)
+    far = math.hypot(x - circle.x, y - circle.y)
+    if far > circle.r + 10:
+        start = (circle.x + (x - circle.x) * circle.r / far, circle.y + (y - circle.y) * circle.r / far)
+        yield element("path", d=f"M{start[0]:.1f} {start[1]:.1f}L{x:.1f} {y:.1f}", stroke=_GRAY, stroke_width=0.8)
+
+
+# -- legend and text --------------------------------------------------------------------------------------------------
+
+
+def _legend(scale: float, largest: int) -> Iterator[str]:
+    """Bubbles of round sizes below the axis, as on the slide; of each the upper half, which takes less room."""
+    sizes: list[float] = [size for size in (5, 35, 65, 95, 125, 155) if size * 1e6 <= 1.15 * largest]
+    x = _RIGHT
+    for size in reversed(sizes or ticks(0, largest / 1e6, 2)[1:]):
+        r = scale * math.sqrt(size * 1e6)
+        half = max(r, 16) + 3
+        arc = f"M{x - half - r:.1f} 580A{r:.1f} {r:.1f} 0 0 1 {x - half + r:.1f} 580Z"
+        yield element("path", d=arc, fill="#cbd2d9", stroke=_GRAY, stroke_width=0.8)
+        yield _text(x - half, 594, f"{size:g}", _SMALL, _GRAY, anchor="middle")
+        x -= 2 * half
+    yield _text(x - 8, 580, "area: parameters (M)", 12, _INK, anchor="end")
+
+
+def _text(x: float, y: float, words: str, size: float, ink: str, *, bold: bool = False, anchor: str | None = None, transform: str | None = None) -> str:  # fmt: skip
+    return element(
+        "text", escape(words), x=round(x, 2), y=round(y, 2), font_size=size, fill=ink,
+        font_weight="bold" if bold else None, text_anchor=anchor, transform=transform,
+    )  # fmt: skip
+
+
+def _wrapped(words: str, limit: float, size: float) -> list[str]:
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width(longer, size) <= limit:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,181 @@
+"""The last steps for one panel: how high its rows are, where its lines run, its frame and its heading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from math import sqrt
+
+from . import faces
+from .arrangement import Arrangement, Child, Point, Row, Wire, level_widths
+from .faces import Face, Text
+from .layered import Grid, Segment, Spot
+from .scene import Card, Node, Panel, Signal
+from .wiring import Port
+
+PAD = 12.0
+BEND, STRAIGHT = 24.0, 15.0
+LABEL_ZONE, LABEL_SIZE, LABEL_INK = 11.0, 8.5, "#7b8aa0"
+
+
+class Frame:
+    """The last steps for one panel: heights, lines, the frame and its heading."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        lines: Grid,
+        inner: dict[Node, Face | Arrangement],
+        labels: dict[Signal, str],
+        framed: bool,
+    ) -> None:
+        self.panel, self.lines, self.inner, self.labels, self.framed = panel, lines, inner, labels, framed
+        self.made = Arrangement(panel)
+        ports = [spot.end for spot in lines.spots.values() if isinstance(spot.end, Port)]
+        self.entered, self.left = any(port.into for port in ports), any(not port.into for port in ports)
+        self.heads: list[float] = []  # y of the upper edge of each row
+        self.feet: list[float] = []
+        self.zones: list[float] = []  # y down to which lines run straight below each row
+
+    def build(self) -> Arrangement:
+        self._stack_rows()
+        left, right = self._extent()
+        shadow = 2 * faces.STACK if self.panel.copies > 1 else 0.0
+        dx, dy = -left, shadow
+        for spot in self._spots():
+            self._put(spot, dx, dy)
+        level_widths(self.made)
+        for link, way in self.lines.routes:
+            points = [(x + dx, y + dy) for x, y in self._points(way)]
+            if shadow and isinstance(link.tail, Port):
+                points[0] = (points[0][0], 0.0)
+            self.made.wires.append(Wire(link, points))
+        low = self.feet[-1] + (PAD if self.framed and not self.left else 0.0)
+        self.made.frame = (0.0, dy, right - left, low)
+        self.made.width = self.made.natural = right - left + shadow
+        self.made.height = self.made.frame[3] + dy
+        return self.made
+
+    def _spots(self) -> list[Spot]:
+        return list(self.lines.spots.values())
+
+    def _stack_rows(self) -> None:
+        """From top to bottom: rows as high as their highest spot, gaps as wide as their lines need."""
+        y = 0.0 if self.entered or not self.framed else faces.HEADER + 8
+        for i, row in enumerate(self.lines.rows):
+            high = max((spot.height for spot in row), default=0.0)
+            if i == 0 and self.entered and self.framed:
+                high = faces.HEADER
+            self.heads.append(y)
+            self.feet.append(y + high)
+            zone = LABEL_ZONE if any(self._label(spot) for spot in row) else 0.0
+            self.zones.append(y + high + zone)
+            y += high + zone + self._gap(i)
+        if not self.heads:
+            self.heads, self.feet, self.zones = [y], [y], [y]
+        self._note_rows()
+
+    def _gap(self, i: int) -> float:
+        pieces = [segment for spot in self.lines.rows[i] for segment in spot.outs]
+        far = max((abs(s.tail.x + s.out - s.head.x - s.into) for s in pieces), default=0.0)
+        return STRAIGHT if far < 0.5 else BEND + min(22.0, far * 0.055)
+
+    def _note_rows(self) -> None:
+        for i, row in enumerate(self.lines.rows):
+            nodes = [spot.end for spot in row if spot.end is not None and not isinstance(spot.end, Port)]
+            crossing = len({(segment.tail, segment.signal) for spot in row for segment in spot.outs})
+            alone = len(row) == 1 and len(nodes) == 1
+            self.made.rows.append(Row(self.heads[i], self.feet[i], nodes, alone, crossing))
+
+    def _label(self, spot: Spot) -> bool:
+        return isinstance(spot.end, Card) and any(segment.signal in self.labels for segment in spot.outs)
+
+    def _extent(self) -> tuple[float, float]:
+        """Left and right edge: wide enough for what is in it, and for the heading beside the lines that enter."""
+        spots = [spot for row in self.lines.rows for spot in row]
+        left = min((spot.x - spot.half for spot in spots), default=0.0)
+        right = max((spot.x + spot.half for spot in spots), default=0.0)
+        if not self.framed:
+            return left, right
+        left, right = left - PAD, right + PAD
+        words = faces.heading(self.panel)
+        doors = [spot.x for spot in self._spots() if isinstance(spot.end, Port) and spot.end.into]
+        if doors:
+            left = min(left, min(doors) - words.left - 20)
+            right = max(right, max(doors) + words.right + 20)
+        else:
+            right = max(right, left + words.left + words.right + 44)
+        return left, right
+
+    def _put(self, spot: Spot, dx: float, dy: float) -> None:
+        end, middle = spot.end, spot.x + dx
+        if isinstance(end, Port):
+            (self.made.tops if end.into else self.made.bottoms)[end.signal] = middle
+            return
+        assert end is not None
+        box = self.inner[end]
+        top = self._top(spot) + dy
+        self.made.children.append(Child(end, middle - box.width / 2, top, box))
+        if isinstance(end, Card):
+            self.made.labels += self._words(spot, middle, top + spot.height + 9.5)
+
+    def _words(self, spot: Spot, middle: float, foot: float) -> Iterator[Text]:
+        """The shapes at a card's lower edge, right of their lines; the first of two stands left of its line."""
+        leaving = {segment.signal: segment.out for segment in spot.outs}
+        ports = list(leaving.values())
+        room = min((b - a for a, b in pairwise(ports)), default=0.0)
+        for i, (signal, out) in enumerate(leaving.items()):
+            words = self.labels.get(signal, "")
+            line = Text(middle + out + 4.5, foot, words, LABEL_SIZE, LABEL_INK)
+            if len(ports) == 2 and i == 0:
+                yield replace(line, x=middle + out - 4.5, anchor="end")
+            elif words and (i == len(ports) - 1 or line.width + 6 <= room):
+                yield line
+
+    def _top(self, spot: Spot) -> float:
+        """In the middle of its row; what begins or ends there stands near what it is tied to."""
+        if not spot.outs:
+            return self.heads[spot.row]
+        low = self.feet[spot.row] - spot.height
+        return low if not spot.ins else (self.heads[spot.row] + low) / 2
+
+    def _points(self, way: list[Segment]) -> list[Point]:
+        """Down to the end of the row's straight zone, over to the next row's upper edge, and so on."""
+        first, last = way[0].tail, way[-1].head
+        x = first.x + way[0].out
+        start = self.heads[first.row] if isinstance(first.end, Port) else self._foot(first, way[0].out)
+        points = [(x, start)]
+        for segment in way:
+            points.append((segment.tail.x + segment.out, self.zones[segment.tail.row]))
+            points.append((segment.head.x + segment.into, self.heads[segment.head.row]))
+        x = last.x + way[-1].into
+        points.append((x, self.heads[last.row] if isinstance(last.end, Port) else self._touch(last, way[-1].into)))
+        return _without_repeats(points)
+
+    def _foot(self, spot: Spot, off: float) -> float:
+        """Where a line leaves the lower edge of a card."""
+        low = self._top(spot) + spot.height
+        if isinstance(spot.end, Card) and spot.end.form == "circle":
+            return low - faces.RADIUS + sqrt(max(faces.RADIUS**2 - off**2, 0.0))
+        return low
+
+    def _touch(self, spot: Spot, off: float) -> float:
+        """Where a line from above meets the card; a circle curves away from it."""
+        top = self._top(spot)
+        if isinstance(spot.end, Card) and spot.end.form == "circle":
+            return top + faces.RADIUS - sqrt(max(faces.RADIUS**2 - off**2, 0.0))
+        return top
+
+
+def _without_repeats(points: list[Point]) -> list[Point]:
+    """Without points that stand on a straight way."""
+    kept = points[:1]
+    for i, point in enumerate(points[1:], 1):
+        following = points[i + 1] if i + 1 < len(points) else None
+        if following and abs(kept[-1][0] - point[0]) < 0.01 and abs(following[0] - point[0]) < 0.01:
+            continue
+        if abs(kept[-1][0] - point[0]) < 0.01 and abs(kept[-1][1] - point[1]) < 0.01:
+            continue
+        kept.append(point)
+    return kept
