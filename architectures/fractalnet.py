@@ -29,6 +29,8 @@ class Fractal(nn.Module):
 
     def __init__(self, ins: int, outs: int, columns: int) -> None:
         super().__init__()
+        if columns < 1:
+            raise ValueError(f"columns must be 1 or more, not {columns}")
         self.columns = columns
         for row in range(1, 2 ** (columns - 1) + 1):
             for column in self.ending_in(row):
@@ -65,9 +67,9 @@ def fractalnet(columns: int = 3, blocks: int = 5, filters: int = 64, classes: in
 
 
 def maps(blocks: int, filters: int) -> list[int]:
-    """Maps of each block. A sixth one would be given less than a pixel."""
+    """Maps of each block."""
     if not 1 <= blocks <= len(WIDTHS):
-        raise ValueError(f"blocks must be 1 to {len(WIDTHS)}: a picture has 32 x 32 pixels, and each block halves them")
+        raise ValueError(f"blocks must be 1 to {len(WIDTHS)}: 32 x 32 pixels can be halved so often")
     return [filters * width for width in WIDTHS[:blocks]]
 
 

@@ -31,7 +31,7 @@ def average() -> nn.AvgPool2d:
 
 
 def figure5(ins: int, row: str) -> Concat:
-    """For the 35 x 35 grid: GoogLeNet's module with two 3x3 in the place of its 5x5, and its 3x3 a 5x5."""
+    """For the 35 x 35 grid: a 5x5 is two 3x3. Where the figure has a single 3x3, the release has a 5x5."""
     return Concat(**{
         "1x1": tower(ins, (64, 1)),
         "5x5": tower(ins, (48, 1), (64, 5)),

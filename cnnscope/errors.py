@@ -5,6 +5,7 @@
     |-- UnusableTarget            a target that cannot be loaded: no such file, attribute or package
     |-- UnusableInput             an input description that cannot be understood
     |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
+    |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
     '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
 
@@ -48,6 +49,10 @@ class UntraceableModel(CnnscopeError):
         super().__init__(message)
         self.graph = graph
         self.layer = layer
+
+
+class UnknownColumn(CnnscopeError, LookupError):
+    """A table has no column of that name or title."""
 
 
 class UnwritableOutput(CnnscopeError, OSError):

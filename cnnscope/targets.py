@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import torch
 from torch import nn
@@ -110,7 +111,7 @@ def _parsed(target: str) -> Reference:
         if isinstance(node, ast.Call):
             # Literals only: the arguments are read, never evaluated.
             args = tuple(ast.literal_eval(argument) for argument in node.args)
-            kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+            kwargs = dict(_keyword(keyword) for keyword in node.keywords)
             node = node.func
         what = ast.unparse(node)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -122,6 +123,12 @@ def _parsed(target: str) -> Reference:
                 f"{where}:Net(classes=10)"
             ) from None
     return Reference(where, what, args, kwargs, called)
+
+
+def _keyword(keyword: ast.keyword) -> tuple[str, Any]:
+    if keyword.arg is None:
+        raise ValueError("**arguments are no literals")
+    return keyword.arg, ast.literal_eval(keyword.value)
 
 
 def _attribute(module: ModuleType, reference: Reference) -> Any:
@@ -190,20 +197,17 @@ def _imported(where: str) -> ModuleType:
 
 
 def _run_file(path: Path) -> ModuleType:
-    # Under its own name only where that hides nothing: a file may be called torch.py or test.py.
-    name = path.stem if path.stem not in sys.modules and path.stem not in sys.stdlib_module_names else f"_{path.stem}_"
+    # Under a name of its own: the file may be called torch.py, and the next one as this one.
+    name = f"_cnnscope_{crc32(str(path.resolve()).encode()):08x}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module  # dataclasses and the like look their module up while it runs
+    sys.modules[name] = module  # dataclasses and the like look their module up, also later
     try:
         spec.loader.exec_module(module)
-    finally:
-        # The next file of the same name, from another folder, must not find this one.
-        sys.modules.pop(name, None)
-        if before is not None:
-            sys.modules[name] = before
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -91,8 +91,8 @@ def test_import_contracts_hold():
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "architectures").glob("*.py")), ids=lambda file: file.stem)
-def test_architecture_needs_torch_and_layers_only(file: Path):
-    allowed = {*sys.stdlib_module_names, "torch", ".layers"}
+def test_architecture_needs_torch_and_its_neighbours_only(file: Path):
+    allowed = {*sys.stdlib_module_names, "torch", *(f".{each.stem}" for each in file.parent.glob("*.py"))}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             needed = {alias.name.split(".")[0] for alias in node.names}

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from cnnscope import render
-from cnnscope.render.cells import UnknownColumn
+from cnnscope.errors import UnknownColumn
 from cnnscope.table import column, table
 
 HOSTILE = "=cmd|'<script>alert(1)</script>`x`*b*\n\x1b[31m[a](javascript:1)"

@@ -16,6 +16,7 @@ from .parameters import OpParams, by_reader, first_readers, tally
 class Layer:
     """One call of a leaf module, or one operator that a larger module calls itself.
 
+    window: kernel, stride, padding and what else is unusual of a convolution or pooling: ``7x7/2 p3``, ``3x3 p1 g32``.
     activation: bytes of its results that it allocated itself: nothing for a view or an in-place operator.
     """
 
@@ -23,14 +24,15 @@ class Layer:
     module: str = column("module", hidden=True)
     type: str = column("type", default="")
     output: Shape | None = column("output", "shape", fold="last", default=None)
-    kernel: Shape | None = column("kernel", "shape", default=None)
-    stride: Shape | None = column("stride", "shape", default=None)
-    padding: Shape | None = column("pad", "shape", default=None)
+    window: str | None = column("window", default=None)
     params: int = column("params", "count", fold="sum", default=0)
     macs: int | None = column("MACs", "MAC", fold="sum", default=None)
     flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
     activation: int = column("activation", "byte", fold="sum", default=0)
     input: Shape | None = column("input", "shape", fold="first", hidden=True, default=None)
+    kernel: Shape | None = column("kernel", "shape", hidden=True, default=None)
+    stride: Shape | None = column("stride", "shape", hidden=True, default=None)
+    padding: Shape | None = column("pad", "shape", hidden=True, default=None)
     dilation: Shape | None = column("dilation", "shape", hidden=True, default=None)
     groups: int | None = column("groups", "count", hidden=True, default=None)
     weights: int = column("weights", "count", fold="sum", hidden=True, default=0)
@@ -103,7 +105,7 @@ def _row(
         input=inputs[0].shape if inputs else None,
         repeat=call.repeat,
         ops=tuple([op.name for op in ops]),
-        **_window(ops),
+        **_window(ops, outputs),
         **_work(graph, ops),
         **(_params(tally(name, call.module, kind, own)) if own else {}),
     )
@@ -154,23 +156,44 @@ def _data_inputs(graph: ModelGraph, ops: tuple[Op, ...]) -> tuple[Value, ...]:
     return tuple(value for op in ops for value in op.inputs if kinds[value.storage].kind not in ("param", "buffer"))
 
 
-def _window(ops: tuple[Op, ...]) -> dict[str, Any]:
-    """Kernel, stride, padding, dilation and groups of the one operator in the layer that slides a window."""
+def _window(ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> dict[str, Any]:
+    """Kernel, stride, padding, dilation and groups of the one operator in the layer that slides a window over space.
+
+    A window of another rank than the layer's result slides over something else (channels, in local response
+    normalisation).
+    """
     sliding = [op for op in ops if "kernel_size" in op.attrs or "convolution" in op.kind]
-    if len(sliding) != 1:
+    if len(sliding) != 1 or not outputs or len(sliding[0].outputs[0].shape) != len(outputs[0].shape):
         return {}
     op = sliding[0]
     dims = len(op.outputs[0].shape) - 2
     kernel = op.attrs["kernel_size"] if "kernel_size" in op.attrs else op.inputs[1].shape[2:]
     kernel = _spread(kernel, dims)
-    return {
+    found = {
         "kernel": kernel,
         # An empty stride means the kernel's own size.
         "stride": _spread(op.attrs.get("stride") or kernel, dims),
         "padding": _spread(op.attrs.get("padding", 0), dims),
         "dilation": _spread(op.attrs.get("dilation", 1), dims),
-        "groups": op.attrs.get("groups"),
     }
+    groups = op.attrs.get("groups")
+    return {**found, "groups": groups, "window": _window_text(**found, groups=groups or 1)}
+
+
+def _window_text(kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, groups: int) -> str:
+    """As papers write it: what is usual (stride 1, no padding, no dilation, one group) goes without saying."""
+    parts = ["x".join(map(str, kernel)) + ("" if set(stride) == {1} else f"/{_short(stride)}")]
+    if set(padding) != {0}:
+        parts.append(f"p{_short(padding)}")
+    if set(dilation) != {1}:
+        parts.append(f"d{_short(dilation)}")
+    if groups > 1:
+        parts.append(f"g{groups}")
+    return " ".join(parts)
+
+
+def _short(sizes: Shape) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
 
 
 def _spread(value: Any, dims: int) -> Shape:

@@ -188,7 +188,8 @@ def _adds_nothing(writer: Op, known: dict[str, Seen]) -> bool:
     if known.get(writer.outputs[0].name, ()) is None:
         return False
     depends = [value.name in known for value in writer.inputs]
-    return not any(depends) or (writer.pointwise and not any(depends[1:]))
+    in_place = writer.pointwise or RULES.get(writer.kind.rstrip("_")) is constant
+    return not any(depends) or (in_place and not any(depends[1:]))
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------

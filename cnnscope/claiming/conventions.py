@@ -24,7 +24,6 @@ class Convention:
 
 _MIB = 2**20
 _COUNTED = ("params",)
-_STORED = ("size",)
 _WORK = ("macs",)
 _DEPTH = ("depth",)
 
@@ -33,12 +32,10 @@ KNOWN = (
     Convention("weights only", _COUNTED, {"roles": ("weight",)}),
     Convention("without batch norm", _COUNTED, {"roles": ("weight", "bias")}),
     Convention("with running statistics", _COUNTED, {"statistics": True}),
-    Convention("with running statistics, without scales", _COUNTED, {"statistics": True, "scale": False}),
     Convention("with running statistics and a bias for each convolution", _COUNTED, {"statistics": True, "bias": "*"}),
-    Convention("K = 1024", _COUNTED, {}, kilo=True),
     Convention("K = 1024, weights only", _COUNTED, {"roles": ("weight",)}, kilo=True),
+    Convention("K = 1024", _COUNTED, {}, kilo=True),
     Convention("MB = 2^20 bytes", ("size", "memory"), {"per": _MIB}),
-    Convention("MB = 2^20 bytes, with running statistics", _STORED, {"per": _MIB, "statistics": True}),
     Convention("convolutions only", _WORK, {"kinds": ("convolution",)}),
     Convention("with one addition for each output", _WORK, {"outputs": True}),
     Convention("two FLOPs for each multiply-add", _WORK, {"times": 2}),

@@ -42,17 +42,28 @@ def decide(claim: Claim, nets: Nets) -> Decision:
         return Decision(CITED, plain)
     if claim.value is None or not {None} == {claim.expect, claim.expected, claim.below, claim.above}:
         return _decide_otherwise(claim, plain, nets)
+    return _decide_figure(claim, plain, nets)
+
+
+def _decide_figure(claim: Claim, plain: Number, nets: Nets) -> Decision:
+    """A claim that is a number, as it is printed."""
     ways = list(_counted(claim, plain, nets))
-    for way, stated, computed in ways:
+    for name, stated, computed in ways:
         if _rounds_to(computed, stated, claim.step):
-            return Decision(f"{UNDER} {way}" if way else REPRODUCED, computed)
-    if claim.conventions and claim.step and math.floor(float(plain) / claim.step) == round(claim.value / claim.step):
-        return Decision(f"{UNDER} digits cut off, not rounded", plain)
-    for way, stated, computed in ways:
-        if abs(computed - stated) <= claim.within * stated:
-            about = f"within {100 * claim.within:.3g} %"
-            return Decision(f"{UNDER} {way}, {about}" if way else f"{UNDER} {about}", computed)
+            return Decision(_under(name), computed)
+    for name, stated, computed in ways:
+        if claim.conventions and claim.step and computed // claim.step == round(stated / claim.step):
+            return Decision(_under(name, "digits cut off, not rounded"), computed)
+    name, stated, computed = min(ways, key=lambda way: abs(way[2] / way[1] - 1))
+    if abs(computed - stated) <= claim.within * stated:
+        return Decision(_under(name, f"within {100 * claim.within:.3g} %"), computed)
     return Decision(CONTRADICTED, plain)
+
+
+def _under(*conventions: str) -> str:
+    """The verdict on a figure that these ways of counting give; the plain one has no name."""
+    named = [each for each in conventions if each]
+    return f"{UNDER} {', '.join(named)}" if named else REPRODUCED
 
 
 def _repeats(claim: Claim) -> bool:
@@ -72,7 +83,7 @@ def _decide_otherwise(claim: Claim, plain: Number, nets: Nets) -> Decision:
     for way in _ways(claim):
         found = value({**(claim.measure or {}), **way.changes}, nets)
         if _same(found, wanted):
-            return Decision(f"{UNDER} {way.name}", found)
+            return Decision(_under(way.name), found)
     return Decision(CONTRADICTED, plain)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,9 @@ class Program(click.Group):
         """Run the command and exit: 0 good, 1 a check failed, 2 wrong usage or a model that cannot be analysed."""
         arguments = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # where there is no letter for a name, a question mark will do
+                stream.reconfigure(errors="replace")
         try:
             code = super().main(arguments, prog_name or "cnnscope", **extra)
             sys.stdout.flush()

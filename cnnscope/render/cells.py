@@ -6,15 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import CnnscopeError
+from ..errors import UnknownColumn
 from ..table import Row, Table, columns
 from ..units import binary, scale, scaled, si
 
 Field = dataclasses.Field[Any]
-
-
-class UnknownColumn(CnnscopeError, LookupError):
-    """A table has no column of that name or title."""
 
 
 # A row's unknown part lies in what is counted by rules; bytes and parameters are known without.

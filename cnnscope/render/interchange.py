@@ -57,7 +57,7 @@ def _in_total(column: cells.Column) -> bool:
 
 
 def _dumped(value: Any) -> str:
-    return json_.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json_.dumps(value, allow_nan=False)
 
 
 def _raw(row: Any, column: cells.Column) -> str:

@@ -48,7 +48,7 @@ def as_json(papers: Iterable[Paper]) -> str:
         {**{key: value for key, value in paper.items() if key != "model"}, "models": list(_models(paper))}
         for paper in papers
     ]
-    return json.dumps({"schema_version": 1, "papers": plain}, indent=2, ensure_ascii=False)
+    return json.dumps({"schema_version": 1, "papers": plain}, indent=2)
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Paper]], str]] = {"text": as_text, "md": as_markdown, "json": as_json}

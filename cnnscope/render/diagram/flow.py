@@ -1,7 +1,6 @@
 """From operators to units: what gets a card, and which tensors run between the units.
 
-Views and copies are plumbing: they become part of an edge. What does not depend on the model's input (transposed
-weights, position tables) and what computes nothing that is used (``empty``) is left out.
+Views and copies are plumbing: they become part of an edge.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from ...graph import ModelGraph, Op, Value
 from . import kinds
+from .selecting import drawn_ops, forward_ops, is_plumbing
 
 
 class Source(NamedTuple):
@@ -27,11 +27,13 @@ class Source(NamedTuple):
 class Unit:
     """One card to be: an operator, a whole layer, an input or an output of the model.
 
-    ops: in order, those that became chips included; chips: (operator or layer name, its family).
+    ops: in order, those that became chips included; prepared: operators that only it needs and that depend on no
+    input; chips: (operator or layer name, its family).
     """
 
     role: str = "op"
     ops: list[Op] = field(default_factory=list)
+    prepared: list[Op] = field(default_factory=list)
     call: int = 0
     whole: bool = False
     value: Value | None = None
@@ -46,10 +48,13 @@ class Unit:
 
 def units(graph: ModelGraph) -> list[Unit]:
     """All units in execution order, inputs first, outputs last."""
-    tracer = _Flow(graph)
-    for op in _drawn(graph):
-        tracer.add(op)
-    return tracer.finish()
+    flow, drawn = _Flow(graph), drawn_ops(graph)
+    for op in forward_ops(graph):
+        if op.name in drawn:
+            flow.add(op)
+        else:
+            flow.prepare(op)
+    return flow.finish()
 
 
 class _Flow:
@@ -63,17 +68,34 @@ class _Flow:
         self.written: dict[int, list[Source]] = {}  # in-place writers of parts of a storage
         self.by_op: dict[str, Source] = {}
         self.by_call: dict[int, Unit] = {}
+        self.taken: set[str] = set()
+        self.waiting: dict[str, list[Op]] = {}  # preparation behind each value that nothing drawn has used yet
         for number, value in enumerate(graph.inputs):
             self._result(Unit("input", value=value, number=number), value)
 
+    def prepare(self, op: Op) -> None:
+        """An operator without a card: the first unit that uses its result takes it over."""
+        chain = [*self._preparation(op), op]
+        for value in op.outputs:
+            self.waiting[value.name] = chain
+
+    def _preparation(self, op: Op) -> list[Op]:
+        found = {each.name: each for value in op.inputs for each in self.waiting.get(value.name, ())}
+        return list(found.values())
+
     def add(self, op: Op) -> None:
+        """An operator that depends on the input."""
         sources = list(dict.fromkeys(self._sources(op)))
-        if sources and _plumbing(op, self.graph):
+        if sources and is_plumbing(op, self.graph):
             first = sources[0]
             for value in op.outputs:
                 self.made[value.name] = first._replace(value=value, via=(*first.via, op.kind))
             return
         unit = self._unit(op)
+        for each in self._preparation(op):
+            if each.name not in self.taken:
+                self.taken.add(each.name)
+                unit.prepared.append(each)
         known = set(unit.sources)
         unit.sources += [source for source in sources if source.unit is not unit and source not in known]
         for value in op.outputs:
@@ -138,42 +160,3 @@ class _Flow:
                 source = self.made.get(call.inputs[0].name)
                 if source and source.unit.role == "op":
                     source.unit.chips.append(("Dropout", "dropout"))
-
-
-def _drawn(graph: ModelGraph) -> list[Op]:
-    """Operators of the forward pass that depend on the input, or that an output needs."""
-    ops = [op for op in graph if op.phase == "forward" and op.outputs]
-    live = {value.name for value in graph.inputs}
-    stores = {value.storage for value in graph.inputs}
-    dependent: set[str] = set()
-    for op in ops:
-        reads = op.kind.rstrip("_") not in kinds.CREATION
-        if reads and any(value.name in live or value.storage in stores for value in op.inputs):
-            dependent.add(op.name)
-            live.update(value.name for value in op.outputs)
-            stores.update(value.storage for value in op.outputs)
-    needed = {value.name for value in graph.outputs} if graph.outputs else {v.name for op in ops for v in op.outputs}
-    kept = []
-    for op in reversed(ops):
-        alone = op.name not in dependent and any(value.name in needed for value in op.outputs)
-        if op.name in dependent or alone:
-            kept.append(op)
-        if alone:
-            needed.update(value.name for value in op.inputs)
-    return kept[::-1]
-
-
-def _plumbing(op: Op, graph: ModelGraph) -> bool:
-    if not (op.view or op.kind.rstrip("_") in kinds.PLUMBING):
-        return False
-    return not is_flatten(op, graph)
-
-
-def is_flatten(op: Op, graph: ModelGraph) -> bool:
-    """A view that lays a map out as a vector: all but the batch becomes one dimension."""
-    call = graph.calls[op.call] if 0 <= op.call < len(graph.calls) else None
-    if not op.inputs or not op.outputs or (call and call.type in kinds.WHOLE):
-        return False
-    old, new = op.inputs[0].shape, op.outputs[0].shape
-    shaped = op.kind in ("view", "_unsafe_view", "reshape", "_reshape_alias")
-    return shaped and len(old) > 2 and len(new) == 2 and old[0] == new[0]

@@ -35,16 +35,23 @@ def fold_repeats(panel: Panel, edges: list[Edge]) -> dict[Card, Card]:
             gone |= fold_repeats(child, edges)
     runs = _runs(panel, without(edges, gone))
     for run in runs:
-        first, *others = [node for node in run if isinstance(node, Panel)] or [None]
-        if first is not None and others:
-            first.copies, first.last = len(run), run[-1].path
-            first.grows = any(other is not None and not first.same_shapes(other) for other in others)
-            for other in others:
-                assert other is not None
-                gone.update(zip(other.cards(), first.cards(), strict=True))
-                first.more_params += other.total_params
-                first.more_macs += other.total_macs or 0
+        gone |= _fold(run)
     panel.children = [run[0] for run in runs]
+    return gone
+
+
+def _fold(run: list[Node]) -> dict[Card, Card]:
+    """Let the first of a run of panels stand for all of them."""
+    panels = [node for node in run if isinstance(node, Panel)]
+    gone: dict[Card, Card] = {}
+    if len(panels) > 1:
+        first, *others = panels
+        first.copies, first.last = len(panels), panels[-1].path
+        first.grows = not all(first.same_shapes(other) for other in others)
+        for other in others:
+            gone.update(zip(other.cards(), first.cards(), strict=True))
+            first.more_params += other.total_params
+            first.more_macs += other.total_macs or 0
     return gone
 
 

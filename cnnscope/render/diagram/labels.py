@@ -10,22 +10,24 @@ from ...units import si
 from .kinds import SIGNS
 
 _NAMES = {
-    "addmm": "Linear", "mm": "Linear", "linear": "Linear", "addmv": "Linear", "mv": "Linear", "baddbmm": "MatMul + bias",
-    "bmm": "MatMul", "matmul": "MatMul", "native_layer_norm": "LayerNorm", "native_group_norm": "GroupNorm",
-    "relu": "ReLU", "hardtanh": "ReLU6", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU",
-    "celu": "CELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish", "hardswish": "HSwish", "hardsigmoid": "HSigmoid",
-    "sigmoid": "Sigmoid", "tanh": "Tanh", "softplus": "Softplus", "prelu": "PReLU", "_prelu_kernel": "PReLU",
-    "_softmax": "Softmax", "softmax": "Softmax", "_log_softmax": "LogSoftmax", "native_dropout": "Dropout",
-    "cat": "concat", "stack": "stack", "constant_pad_nd": "ZeroPad", "reflection_pad2d": "ReflectPad",
-    "replication_pad2d": "ReplicatePad", "embedding": "Embedding", "roll": "Roll", "index": "Index", "lstm": "LSTM",
-    "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN", "pixel_shuffle": "PixelShuffle", "einsum": "Einsum",
-    "log_sigmoid_forward": "LogSigmoid", "copy": "Copy", "pow": "Power", "amax": "Max", "_fused_rms_norm": "RMSNorm",
-    "mean": "Mean", "bilinear": "Bilinear", "_trilinear": "Bilinear",
+    "addmm": "Linear", "mm": "Linear", "linear": "Linear", "addmv": "Linear", "mv": "Linear",
+    "baddbmm": "MatMul + bias", "bmm": "MatMul", "matmul": "MatMul", "native_layer_norm": "LayerNorm",
+    "native_group_norm": "GroupNorm", "relu": "ReLU", "hardtanh": "ReLU6", "relu6": "ReLU6",
+    "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "celu": "CELU", "gelu": "GELU", "silu": "SiLU",
+    "mish": "Mish", "hardswish": "HSwish", "hardsigmoid": "HSigmoid", "sigmoid": "Sigmoid", "tanh": "Tanh",
+    "softplus": "Softplus", "prelu": "PReLU", "_prelu_kernel": "PReLU", "_softmax": "Softmax",
+    "softmax": "Softmax", "_log_softmax": "LogSoftmax", "native_dropout": "Dropout", "cat": "concat",
+    "stack": "stack", "constant_pad_nd": "ZeroPad", "reflection_pad2d": "ReflectPad",
+    "replication_pad2d": "ReplicatePad", "embedding": "Embedding", "roll": "Roll", "index": "Index",
+    "lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN", "pixel_shuffle": "PixelShuffle",
+    "einsum": "Einsum", "log_sigmoid_forward": "LogSigmoid", "copy": "Copy", "pow": "Power", "amax": "Max",
+    "_fused_rms_norm": "RMSNorm", "mean": "Mean", "bilinear": "Bilinear", "_trilinear": "Bilinear",
 }  # fmt: skip
 _SHORT_TYPES = {
-    "LocalResponseNorm": "LRN", "CrossMapLRN2d": "LRN", "MultiheadAttention": "Attention", "Hardswish": "HSwish",
-    "Hardsigmoid": "HSigmoid", "NonDynamicallyQuantizableLinear": "Linear", "BatchNorm1d": "BatchNorm",
-    "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "LayerNorm2d": "LayerNorm", "Softmax2d": "Softmax",
+    "LocalResponseNorm": "LRN", "CrossMapLRN2d": "LRN", "MultiheadAttention": "Attention",
+    "Hardswish": "HSwish", "Hardsigmoid": "HSigmoid", "NonDynamicallyQuantizableLinear": "Linear",
+    "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm",
+    "LayerNorm2d": "LayerNorm", "Softmax2d": "Softmax",
 }  # fmt: skip
 _CHIPS = {"BatchNorm": "BN", "LayerNorm": "LN", "GroupNorm": "GN", "RMSNorm": "RMS", "InstanceNorm": "IN"}
 

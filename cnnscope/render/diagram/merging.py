@@ -41,10 +41,10 @@ def unit_family(unit: Unit, graph: ModelGraph) -> str:
 
 _TELLING = {"convolution", "linear", "norm", "pooling", "recurrent"}
 _TYPE_FAMILIES = {
-    "Attention": "attention", "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent", "Norm": "norm", "LRN": "norm",
-    "Pad": "reshape", "Shuffle": "reshape", "Upsample": "reshape", "Softmax": "activation", "Pool": "pooling",
-    "Dropout": "dropout", "GELU": "activation", "Hard": "activation", "Mish": "activation", "SiLU": "activation",
-    "Soft": "activation", "Similarity": "other", "Distance": "other",
+    "Attention": "attention", "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent", "Norm": "norm",
+    "LRN": "norm", "Pad": "reshape", "Shuffle": "reshape", "Upsample": "reshape", "Softmax": "activation",
+    "Pool": "pooling", "Dropout": "dropout", "GELU": "activation", "Hard": "activation", "Mish": "activation",
+    "SiLU": "activation", "Soft": "activation", "Similarity": "other", "Distance": "other",
 }  # fmt: skip
 
 

@@ -1,0 +1,94 @@
+"""``cnnscope reconcile``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import Traced, colored, deliver, takes_model, traced
+
+if TYPE_CHECKING:
+    from ..reconciling import Figure
+
+
+@click.command()
+@takes_model
+@click.option("--figure", "texts", multiple=True, metavar="N", help="A number that you have read, 4.11G: which rule gives it?")
+@click.option("--sibling", "others", multiple=True, metavar="MODEL", help="Also this net. [default: the library's]")
+@click.option("--no-siblings", is_flag=True, help="This net alone.")
+@click.option("--no-tools", is_flag=True, help="Compute the rules only; run no other counter.")
+@click.option("--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True)
+@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+def reconcile(
+    model: str,
+    inputs: tuple[str, ...],
+    batch_size: int | None,
+    texts: tuple[str, ...],
+    others: tuple[str, ...],
+    no_siblings: bool,
+    no_tools: bool,
+    format_: str,
+    output: str | None,
+) -> None:
+    """Tell why papers and tools print different operation counts for MODEL."""
+    from .. import reconciling
+
+    figures = [reconciling.figure(text) for text in texts]
+    runs = [traced(model, inputs, batch_size)]
+    targets = others or (() if no_siblings else _siblings(runs[0]))
+    runs += [traced(target, inputs, batch_size) for target in targets]
+    for run in runs:
+        run.graph.name = run.target
+    measured = {} if no_tools else {key: total for run in runs for key, total in _measured(run).items()}
+    found = reconciling.reconcile(
+        runs[0].graph,
+        [run.graph for run in runs[1:]],
+        figures=figures or _printed(runs[0]),
+        measured=measured,
+    )
+    deliver(_rendered(found, format_, output), output)
+
+
+def _siblings(run: Traced) -> list[str]:
+    """Nets of the same name: the zoo's and torchvision's, else timm's."""
+    from .. import zoo
+    from ..errors import CnnscopeError
+    from ..targets import load
+
+    found: list[str] = []
+    if ":" in run.target:
+        found += [run.name] if run.name in zoo.names() else []
+        return found
+    for target in (f"torchvision:{run.name}", f"timm:{run.name}"):
+        try:
+            load(target)
+        except CnnscopeError:
+            continue
+        return [target]
+    return found
+
+
+def _measured(run: Traced) -> dict[tuple[str, str], int]:
+    """What torch's counter and fvcore say, where they run."""
+    from ..counters import crosscheck
+
+    input_ = run.args[0] if len(run.args) == 1 else run.args or None
+    opinions = crosscheck(run.model, input_, kwargs=run.kwargs, graph=run.graph)
+    return {(run.graph.name, name): row.total for name, row in opinions.items() if row.total is not None}
+
+
+def _printed(run: Traced) -> list[Figure]:
+    """What is printed for this net, if anything is known."""
+    from ..comparing import accuracies
+    from ..reconciling import figure
+
+    return [figure(each["figure"], each["by"]) for each in accuracies()["printed"] if each["model"] == run.name]
+
+
+def _rendered(found: Any, format_: str, output: str | None) -> str:
+    from .. import render
+
+    if format_ == "text":
+        return render.text(found, width=0 if output else None, color=colored(output))
+    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)

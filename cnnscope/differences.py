@@ -1,0 +1,137 @@
+"""``diff``: which layers and costs one network has over another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from .analyses.layering import Layer, layers
+from .graph import ModelGraph
+from .table import Table, column, table
+from .units import si
+
+REMOVED, ADDED, CHANGED, SAME = "-", "+", "~", "="
+Pair = tuple[Layer | None, Layer | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """One line: a layer that only the first net has (-), only the second (+), both in another form (~), or both (=).
+
+    before, after: the layer in words, in the first and in the second net. params, macs: second less first.
+    """
+
+    name: str = column("layer")
+    module: str = column("module", hidden=True, default="")
+    mark: str = column("mark", hidden=True, default="")
+    before: str = column("before", default="")
+    after: str = column("after", default="")
+    params: int = column("params", "count", fold="sum", default=0)
+    macs: int | None = column("MACs", "MAC", fold="sum", default=None)
+    flops: int | None = column("FLOPs", "FLOP", fold="sum", hidden=True, default=None)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def diff(first: ModelGraph, second: ModelGraph, *, whole: bool = False) -> Table[Difference]:
+    """What the second network has over the first, layer by layer; the totals are second less first.
+
+    Layers are aligned by type, kernel, stride and output; those with the same of these but other costs, and those of
+    the same type between the same neighbours, are changed. ``whole``: also what both have.
+    """
+    tables = layers(first), layers(second)
+    rows, same = [], 0
+    for pair in aligned(*(list(each.values()) for each in tables)):
+        row = _row(*pair)
+        same += row.mark == SAME
+        if whole or row.mark != SAME:
+            rows.append(row)
+    counts = {mark: sum(row.mark == mark for row in rows) for mark in (REMOVED, ADDED, CHANGED)}
+    notes = (
+        f"{counts[REMOVED]} layers removed, {counts[ADDED]} added, {counts[CHANGED]} changed, {same} the same",
+        *[_summed(graph, each.total) for graph, each in zip((first, second), tables, strict=True)],
+    )
+    title = f"{first.name} -> {second.name}"
+    return table("difference", rows, Difference, model=title, input=_inputs(first, second), notes=notes)
+
+
+def aligned(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
+    """The layers of both nets in order, side by side where they belong together."""
+    forms = [_form(layer) for layer in first], [_form(layer) for layer in second]
+    for tag, i, ii, j, jj in SequenceMatcher(None, *forms, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield from zip(first[i:ii], second[j:jj], strict=True)
+        else:
+            yield from _replaced(first[i:ii], second[j:jj])
+
+
+def _replaced(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
+    """Within a stretch that differs, layers of the same type belong together."""
+    types = [_type(layer) for layer in first], [_type(layer) for layer in second]
+    for tag, i, ii, j, jj in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield from zip(first[i:ii], second[j:jj], strict=True)
+        else:
+            yield from ((layer, None) for layer in first[i:ii])
+            yield from ((None, layer) for layer in second[j:jj])
+
+
+def _type(layer: Layer) -> str:
+    """In-place or not, a module or a function: the same layer."""
+    return layer.type.rstrip("_").lower()
+
+
+def _form(layer: Layer) -> tuple[Any, ...]:
+    return _type(layer), layer.kernel, layer.stride, layer.output
+
+
+def _row(a: Layer | None, b: Layer | None) -> Difference:
+    mark = ADDED if a is None else REMOVED if b is None else SAME if _words(a) == _words(b) and _cost(a) == _cost(b) else CHANGED  # fmt: skip
+    names = list(dict.fromkeys(layer.name for layer in (a, b) if layer is not None))
+    known = [layer for layer in (a, b) if layer is not None]
+    return Difference(
+        f"{mark} {' -> '.join(names)}",
+        known[-1].module,
+        mark,
+        "" if a is None else _words(a),
+        "" if b is None else _words(b),
+        (b.params if b else 0) - (a.params if a else 0),
+        _less("macs", a, b),
+        _less("flops", a, b),
+        tuple(kind for layer in known for kind in layer.missing),
+    )
+
+
+def _less(name: str, a: Layer | None, b: Layer | None) -> int | None:
+    """Second less first; what is not known in one is not known."""
+    values = [0 if layer is None else getattr(layer, name) for layer in (a, b)]
+    return None if None in values else values[1] - values[0]
+
+
+def _cost(layer: Layer) -> tuple[Any, ...]:
+    return layer.params, layer.macs, layer.padding, layer.dilation, layer.groups
+
+
+def _words(layer: Layer) -> str:
+    """``Conv2d 3x3/2 -> 128x28x28``."""
+    parts = [layer.type.rstrip("_")]
+    if layer.kernel:
+        stride = "" if not layer.stride or set(layer.stride) == {1} else "/" + _sizes(layer.stride)
+        parts.append(_sizes(layer.kernel, all_=True) + stride + (f" g{layer.groups}" if (layer.groups or 1) > 1 else ""))
+    if layer.output:
+        parts.append("-> " + "x".join(map(str, layer.output[1:] or layer.output)))
+    return " ".join(parts)
+
+
+def _sizes(sizes: tuple[int, ...], *, all_: bool = False) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 and not all_ else "x".join(map(str, sizes))
+
+
+def _inputs(first: ModelGraph, second: ModelGraph) -> str:
+    return first.input_text if first.input_text == second.input_text else f"{first.input_text} -> {second.input_text}"
+
+
+def _summed(graph: ModelGraph, total: Layer) -> str:
+    work = "" if total.macs is None else f", {si(total.macs)} MACs"
+    return f"{graph.name}: {total.params:,} parameters{work}"
