@@ -13,11 +13,11 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from . import layers
 from .inception_v4 import reduction_a, stem
 from .layers import Add, AddReLU, Concat, chain, tower
+from .layers import conv_bn_relu as conv_bn_relu_with_eps
 
-conv_bn_relu = partial(layers.conv_bn_relu, eps=1e-3)
+conv_bn_relu = partial(conv_bn_relu_with_eps, eps=1e-3)
 
 # Blocks A, B, C and the factor on their residuals (section 3.3). The paper gives a range for it, 0.1 to 0.3;
 # the numbers are of the release. Maps: those that enter the blocks; the paper prints 1154 for 1152 and 2048 for

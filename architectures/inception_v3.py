@@ -15,10 +15,10 @@ from functools import partial
 
 from torch import nn
 
-from . import layers
 from .layers import Concat, SideBranches, chain, tower
+from .layers import conv_bn_relu as conv_bn_relu_with_eps
 
-conv_bn_relu = partial(layers.conv_bn_relu, eps=1e-3)
+conv_bn_relu = partial(conv_bn_relu_with_eps, eps=1e-3)
 
 # What differs between modules of one figure: in Figure 5 the maps after the pool, in Figure 6 the maps inside.
 FIGURE_5 = {"5b": 32, "5c": 64, "5d": 64}

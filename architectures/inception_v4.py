@@ -13,10 +13,10 @@ from functools import partial
 
 from torch import nn
 
-from . import layers
 from .layers import Concat, chain, tower
+from .layers import conv_bn_relu as conv_bn_relu_with_eps
 
-conv_bn_relu = partial(layers.conv_bn_relu, eps=1e-3)
+conv_bn_relu = partial(conv_bn_relu_with_eps, eps=1e-3)
 
 # Table 1: the maps in Reduction-A, Figure 7, which all nets of the paper share.
 TABLE_1 = {

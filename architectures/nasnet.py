@@ -17,10 +17,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import layers
 from .layers import Concat, chain, conv
+from .layers import conv_bn as conv_bn_with_eps
 
-conv_bn = partial(layers.conv_bn, eps=1e-3)
+conv_bn = partial(conv_bn_with_eps, eps=1e-3)
 
 # Figure 4. A cell reads h, the cell before, and p, the one before that. Each row is left + right.
 NORMAL_CELL = {
@@ -43,7 +43,7 @@ REDUCTION_OUTPUT = ("x2", "x3", "x4", "x5")
 
 
 def separable(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
-    """Appendix A.4: ReLU, a convolution of each map by itself, a 1x1 over the maps; and all of it once more."""
+    """ReLU, a convolution of each map by itself, and a 1x1 over the maps: always twice, the stride in the first."""
     return chain(
         relu1=nn.ReLU(), depthwise1=conv(ins, ins, kernel, stride, groups=ins, bias=False),
         **conv_bn("1", ins, outs, 1),
@@ -65,7 +65,7 @@ def operation(name: str, ins: int, outs: int, stride: int) -> nn.Module:
 
 
 def squeeze(ins: int, outs: int) -> nn.Sequential:
-    """Appendix A.4: a 1x1 gives a cell's input the F maps that the cell computes with."""
+    """A 1x1 gives a cell's input the F maps that the cell computes with."""
     return chain(relu=nn.ReLU(), **conv_bn("", ins, outs, 1))
 
 

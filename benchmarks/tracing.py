@@ -103,6 +103,12 @@ BARS = (
 # -- measuring --------------------------------------------------------------------------------------------------------
 
 
+def _prepare(busy: bool) -> None:
+    warnings.simplefilter("ignore")
+    if busy:
+        torch.set_num_threads(1)
+
+
 def _model(network: str, device: str) -> nn.Module:
     """torchvision's network; on the CPU with zeros as weights, which costs the same time as any others."""
     model = load(f"torchvision:{network}").model.eval()
@@ -114,22 +120,23 @@ def _model(network: str, device: str) -> nn.Module:
     return model
 
 
-def _seconds(tool: Tool, model: nn.Module) -> float:
+def _seconds(tool: Tool, model: nn.Module, busy: bool) -> float:
+    clock = time.process_time if busy else time.perf_counter
     gc.collect()
-    start = time.perf_counter()
+    start = clock()
     tool.run(model)
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def _first(network: str, name: str) -> float:
+def _first(network: str, name: str, busy: bool) -> float:
     """The first call in this process."""
-    warnings.simplefilter("ignore")
-    return _seconds(TOOLS[name], _model(network, TOOLS[name].device))
+    _prepare(busy)
+    return _seconds(TOOLS[name], _model(network, TOOLS[name].device), busy)
 
 
-def _again(network: str, rounds: int) -> tuple[int, dict[str, list[float]]]:
+def _again(network: str, rounds: int, busy: bool) -> tuple[int, dict[str, list[float]]]:
     """Number of operators, and times of calls after the first, the tools in turn."""
-    warnings.simplefilter("ignore")
+    _prepare(busy)
     models = {device: _model(network, device) for device in {tool.device for tool in TOOLS.values()}}
     operators = 0
     for name, tool in TOOLS.items():
@@ -138,7 +145,7 @@ def _again(network: str, rounds: int) -> tuple[int, dict[str, list[float]]]:
     times: dict[str, list[float]] = {name: [] for name in TOOLS}
     for _ in range(rounds):
         for name, tool in TOOLS.items():
-            times[name].append(_seconds(tool, models[tool.device]))
+            times[name].append(_seconds(tool, models[tool.device], busy))
     return operators, times
 
 
@@ -150,14 +157,14 @@ def _in_new_process(function: Callable[..., Any], *args: Any) -> Any:
         return pool.apply(function, args)
 
 
-def measure(networks: Sequence[str], first_rounds: int, rounds: int) -> Iterator[tuple[str, Timing]]:
+def measure(networks: Sequence[str], first_rounds: int, rounds: int, busy: bool) -> Iterator[tuple[str, Timing]]:
     """Timings of each network as they are ready."""
     for network in networks:
         first: dict[str, list[float]] = {name: [] for name in TOOLS}
         for _ in range(first_rounds):
             for name in TOOLS:
-                first[name].append(_in_new_process(_first, network, name))
-        operators, again = _in_new_process(_again, network, rounds)
+                first[name].append(_in_new_process(_first, network, name, busy))
+        operators, again = _in_new_process(_again, network, rounds, busy)
         yield network, Timing(operators, _medians(first), _medians(again))
 
 
@@ -168,17 +175,23 @@ def _medians(times: dict[str, list[float]]) -> dict[str, float]:
 # -- reporting --------------------------------------------------------------------------------------------------------
 
 
-def report(timings: dict[str, Timing], first_rounds: int, rounds: int, load: float) -> str:
+def report(timings: dict[str, Timing], first_rounds: int, rounds: int, busy: bool, load: float) -> str:
     """The Markdown page. load: how many processes wanted a CPU when the run began."""
     cpus = os.cpu_count() or 1
     machine = f"{cpus} CPUs ({platform.machine()}), torch {torch.__version__}, Python {platform.python_version()}"
-    lines = ["# Time to a table", "", f"Medians of one run on {machine}; input {'x'.join(map(str, SHAPE))}.", ""]
+    clock = "CPU seconds of one thread" if busy else "seconds of the clock"
+    lines = [
+        "# Time to a table",
+        "",
+        f"Medians of one run, {clock}, on {machine}; input {'x'.join(map(str, SHAPE))}.",
+        "",
+    ]
     for name, tool in TOOLS.items():
         if tool.note:
             lines.append(f"- {name} {version(tool.package)}, {tool.device}: {tool.note}")
-    if load > cpus / 4:
-        busy = "where threads share a CPU, what computes (fvcore) waits many times longer than what does not"
-        lines.append(f"- **Not on an idle machine** (load {load:.1f}): {busy}. Do not quote these figures.")
+    if load > cpus / 4 and not busy:
+        slow = "where threads share a CPU, what computes (fvcore) waits many times longer than what does not"
+        lines.append(f"- **Not on an idle machine** (load {load:.1f}): {slow}. Do not quote these figures.")
     lines += ["", f"## First call in a fresh process ({first_rounds} processes)", ""]
     lines += _grid({network: (timing.operators, timing.first) for network, timing in timings.items()})
     lines += ["", f"## Later calls ({rounds} rounds)", ""]
@@ -215,13 +228,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("networks", nargs="*", help=f"of torchvision; by default {' '.join(NETWORKS)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--busy", action="store_true", help="on a machine that others use: CPU seconds, one thread")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
     parser.add_argument("-o", "--output", type=Path, help="write the page to this file too")
     options = parser.parse_args()
     first_rounds, rounds = (3, 5) if options.quick else (9, 21)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    timings = dict(measure(options.networks or NETWORKS, first_rounds, rounds))
-    page = report(timings, first_rounds, rounds, load)
+    timings = dict(measure(options.networks or NETWORKS, first_rounds, rounds, options.busy))
+    page = report(timings, first_rounds, rounds, options.busy, load)
     print(page)
     if options.output:
         options.output.write_text(page, encoding="utf-8")

@@ -18,7 +18,7 @@ class Verdict:
 
     stated: as printed; stated_value: the number that it means, in ``unit``; computed: a number in the same unit or a
     text; None where a graph cannot say. verdict: reproduced, reproduced under convention ..., contradicted or cited.
-    recorded: the verdict that the ledger expects. module: the net that it was measured on.
+    place: the slide, section or table. recorded: the verdict that the ledger expects. module: the net it is measured on.
     """
 
     name: str = column("claim", hidden=True)
@@ -33,7 +33,8 @@ class Verdict:
     computed: float | str | None = column("computed")
     verdict: str = column("verdict")
     note: str = column("note")
-    recorded: str = column("recorded verdict", hidden=True)
+    place: str = column("place", hidden=True, default="")
+    recorded: str = column("recorded verdict", hidden=True, default="")
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
     @property
@@ -102,6 +103,7 @@ def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Ver
             decision.computed,
             decision.verdict,
             note,
+            claim.place,
             recorded,
         )
 

@@ -119,7 +119,11 @@ def _ratio(value: int | None, first: int | None) -> float | None:
 
 def sentence(row: Compared, first: Compared) -> str:
     """``squeezenet1_0 has 49x fewer parameters than alexnet_grouped, 1.15x more MACs, 4.0x more ...``."""
-    ratios = ((row.params_ratio, "parameters"), (row.macs_ratio, "MACs"), (row.activation_ratio, "bytes of activations"))
+    ratios = (
+        (row.params_ratio, "parameters"),
+        (row.macs_ratio, "MACs"),
+        (row.activation_ratio, "bytes of activations"),
+    )
     facts = [words for ratio, what in ratios if (words := times(ratio, what))]
     if facts:
         facts[0] += f" {'as' if ' as many' in f' {facts[0]}' else 'than'} {first.name}"

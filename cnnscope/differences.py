@@ -37,12 +37,13 @@ class Difference:
 def diff(first: ModelGraph, second: ModelGraph, *, whole: bool = False) -> Table[Difference]:
     """What the second network has over the first, layer by layer; the totals are second less first.
 
-    Layers are aligned by type, kernel, stride and output; those with the same of these but other costs, and those of
-    the same type between the same neighbours, are changed. ``whole``: also what both have.
+    Layers are aligned by type, kernel, stride, input and output; those with the same of these but other costs, and those of
+    the same type between the same neighbours, are changed. What costs nothing (views, dropout, identities) is left
+    out. ``whole``: also what both have.
     """
     tables = layers(first), layers(second)
     rows, same = [], 0
-    for pair in aligned(*(list(each.values()) for each in tables)):
+    for pair in aligned(*([layer for layer in each.values() if _costs(layer)] for each in tables)):
         row = _row(*pair)
         same += row.mark == SAME
         if whole or row.mark != SAME:
@@ -77,30 +78,44 @@ def _replaced(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]
             yield from ((None, layer) for layer in second[j:jj])
 
 
+def _costs(layer: Layer) -> bool:
+    return bool(layer.params or layer.macs or layer.flops or layer.bytes_written or layer.missing)
+
+
 def _type(layer: Layer) -> str:
     """In-place or not, a module or a function: the same layer."""
     return layer.type.rstrip("_").lower()
 
 
 def _form(layer: Layer) -> tuple[Any, ...]:
-    return _type(layer), layer.kernel, layer.stride, layer.output
+    return _type(layer), layer.kernel, layer.stride, layer.input, layer.output
 
 
 def _row(a: Layer | None, b: Layer | None) -> Difference:
-    mark = ADDED if a is None else REMOVED if b is None else SAME if _words(a) == _words(b) and _cost(a) == _cost(b) else CHANGED  # fmt: skip
-    names = list(dict.fromkeys(layer.name for layer in (a, b) if layer is not None))
     known = [layer for layer in (a, b) if layer is not None]
+    words = ["" if layer is None else _words(layer) for layer in (a, b)]
+    same = len(known) == 2 and words[0] == words[1] and _cost(known[0]) == _cost(known[1])
+    mark = ADDED if a is None else REMOVED if b is None else SAME if same else CHANGED
+    if mark == CHANGED and words[0] == words[1]:
+        words = [f"{text}, {_details(layer)}" for text, layer in zip(words, known, strict=True)]
     return Difference(
-        f"{mark} {' -> '.join(names)}",
+        f"{mark} {' -> '.join(dict.fromkeys(layer.name for layer in known))}",
         known[-1].module,
         mark,
-        "" if a is None else _words(a),
-        "" if b is None else _words(b),
+        words[0],
+        words[1],
         (b.params if b else 0) - (a.params if a else 0),
         _less("macs", a, b),
         _less("flops", a, b),
         tuple(kind for layer in known for kind in layer.missing),
     )
+
+
+def _details(layer: Layer) -> str:
+    """What tells layers apart that are alike otherwise."""
+    parts = [f"pad {_sizes(layer.padding)}"] if layer.padding else []
+    parts += [f"dilation {_sizes(layer.dilation)}"] if layer.dilation and set(layer.dilation) != {1} else []
+    return ", ".join([*parts, f"{layer.params:,} parameters"] if layer.params or not parts else parts)
 
 
 def _less(name: str, a: Layer | None, b: Layer | None) -> int | None:
@@ -118,7 +133,9 @@ def _words(layer: Layer) -> str:
     parts = [layer.type.rstrip("_")]
     if layer.kernel:
         stride = "" if not layer.stride or set(layer.stride) == {1} else "/" + _sizes(layer.stride)
-        parts.append(_sizes(layer.kernel, all_=True) + stride + (f" g{layer.groups}" if (layer.groups or 1) > 1 else ""))
+        parts.append(
+            _sizes(layer.kernel, all_=True) + stride + (f" g{layer.groups}" if (layer.groups or 1) > 1 else "")
+        )
     if layer.output:
         parts.append("-> " + "x".join(map(str, layer.output[1:] or layer.output)))
     return " ".join(parts)

@@ -170,7 +170,9 @@ def explained(printed: Figure, rows: Iterable[Total]) -> str:
     if not found:
         return f"{who}: no convention here gives it"
     how = "" if rounded else ", cut off and not rounded"
-    return f"{who}: " + "; or ".join(f"{row.convention}, {row.net} ({row.total:,} {row.unit}{how})" for row in found[:3])
+    return f"{who}: " + "; or ".join(
+        f"{row.convention}, {row.net} ({row.total:,} {row.unit}{how})" for row in found[:3]
+    )
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------
@@ -229,7 +231,7 @@ def _fvcore(graph: ModelGraph, op: Op) -> int:
         return op.inputs[0].numel * (4 + _affine(op))
     if _global_pool(op):
         return op.inputs[0].numel
-    return 0 if "scaled_dot_product" in op.kind else _macs(graph, op)
+    return _macs(graph, op)
 
 
 def _thop(graph: ModelGraph, op: Op) -> int:
@@ -273,8 +275,8 @@ CONVENTIONS = (
     Convention("conv + linear + bias", "MAC", "ptflops aten",
                "convolutions and matrix products, 1 for each result with a bias", _with_bias, "ptflops aten"),
     Convention("+ 2 BN + global pool", "MAC", "fvcore, timm",
-               "products without biases; batch norm 2 an element, layer norm 5; adaptive average pooling 1 an input; no "
-               "attention kernels; fvcore calls it flops, timm GMACs", _fvcore, "fvcore"),
+               "products without biases; batch norm 2 an element, layer norm 5; adaptive average pooling 1 an input; "
+               "fvcore calls it flops, timm GMACs; torch's attention, which fvcore does not see, is in it as products", _fvcore, "fvcore"),
     Convention("+ 4 BN + avg pool", "MAC", "thop 0.1.1",
                "convolutions and linear layers without biases; batch norm 4 an element; average pooling", _thop),
     Convention("+ bias + 2 BN + ReLU + pool", "MAC", "ptflops 0.7",

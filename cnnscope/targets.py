@@ -10,7 +10,6 @@ Loading a file or a module runs its code. Models are built on the meta device, w
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib
 import importlib.util
@@ -29,6 +28,7 @@ from torch import nn
 from . import libraries, zoo
 from .errors import UnusableInput, UnusableTarget
 from .graph import Shape
+from .literals import literal_call
 
 
 class Target(NamedTuple):
@@ -104,31 +104,15 @@ def _parsed(target: str) -> Reference:
     if not where or not expression:
         raise UnusableTarget(f"{target!r} does not say which model; write {where or 'path/to/file.py'}:Net")
     try:
-        node = ast.parse(expression, mode="eval").body
-        called = isinstance(node, ast.Call)
-        args: tuple[Any, ...] = ()
-        kwargs: dict[str, Any] = {}
-        if isinstance(node, ast.Call):
-            # Literals only: the arguments are read, never evaluated.
-            args = tuple(ast.literal_eval(argument) for argument in node.args)
-            kwargs = dict(_keyword(keyword) for keyword in node.keywords)
-            node = node.func
-        what = ast.unparse(node)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        what, called, args, kwargs = expression, False, (), {}
+        return Reference(where, *literal_call(expression))
+    except ValueError:
         # timm writes some names that are no Python, and takes them as they are.
-        if where != "timm":
-            raise UnusableTarget(
-                f"cannot read {expression!r} in {target!r}; write a name, or a name with literal arguments: "
-                f"{where}:Net(classes=10)"
-            ) from None
-    return Reference(where, what, args, kwargs, called)
-
-
-def _keyword(keyword: ast.keyword) -> tuple[str, Any]:
-    if keyword.arg is None:
-        raise ValueError("**arguments are no literals")
-    return keyword.arg, ast.literal_eval(keyword.value)
+        if where == "timm":
+            return Reference(where, expression, (), {}, False)
+        raise UnusableTarget(
+            f"cannot read {expression!r} in {target!r}; write a name, or a name with literal arguments: "
+            f"{where}:Net(classes=10)"
+        ) from None
 
 
 def _attribute(module: ModuleType, reference: Reference) -> Any:

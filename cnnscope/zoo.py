@@ -13,7 +13,8 @@ from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from .errors import UnknownArchitecture
+from .errors import UnknownArchitecture, UnusableTarget
+from .literals import literal_call
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,13 +37,19 @@ def catalog() -> tuple[Mapping[str, Any], ...]:
 def entry(name: str) -> Mapping[str, Any]:
     """The catalogue's entry of one architecture. Case does not matter, '-' is '_', and aliases lead there too.
 
+    A family takes its parameters as a call, ``wrn(depth=28, k=10)``, and its defaults without one; what the entry
+    then states is the build alone.
+
     Raises:
         UnknownArchitecture: there is none of that name; the message has the closest ones.
+        UnusableTarget: the architecture has no such parameters.
     """
-    wanted = _plain(name)
+    plain, paren, _ = name.partition("(")
+    wanted = _plain(plain)
     by_name = {_plain(each): model for model in _models() for each in (*model.get("aliases", ()), model["name"])}
     if wanted in by_name:
-        return by_name[wanted]
+        found = by_name[wanted]
+        return _with_parameters(found, name) if paren or "parameters" in found else found
     close = [by_name[each]["name"] for each in difflib.get_close_matches(wanted, by_name, n=6, cutoff=0.6)]
     nearest = ", ".join(repr(each) for each in list(dict.fromkeys(close))[:3])
     raise UnknownArchitecture(
@@ -50,16 +57,45 @@ def entry(name: str) -> Mapping[str, Any]:
     )
 
 
+def _with_parameters(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The entry of one member of a family."""
+    defaults = found.get("parameters")
+    if defaults is None:
+        families = ", ".join(model["name"] for model in _models() if "parameters" in model)
+        raise UnusableTarget(f"{found['name']!r} takes no parameters, as {name!r} has them; these do: {families}")
+    example = f"{found['name']}({', '.join(f'{key}={value!r}' for key, value in defaults.items())})"
+    try:
+        call = literal_call(name)
+    except ValueError:
+        raise UnusableTarget(f"cannot read {name!r}; write {example}") from None
+    given = dict(zip(defaults, call.args, strict=False)) | call.kwargs
+    if len(call.args) > len(defaults) or not given.keys() <= defaults.keys():
+        odd = ", ".join(sorted(given.keys() - defaults.keys())) or "more of them"
+        raise UnusableTarget(f"{found['name']!r} has no parameter {odd}; write {example}")
+    args = {**defaults, **given}
+    if not given:
+        return {**found, "args": args}
+    spelled = f"{found['name']}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
+    figures = ("params", "weights", "macs", "depth")
+    return {**{key: value for key, value in found.items() if key not in figures}, "name": spelled, "args": args}
+
+
 def build(name: str) -> nn.Module:
     """The architecture as a real ``nn.Module`` with freshly initialised weights.
 
     Raises:
         UnknownArchitecture: there is none of that name.
+        UnusableTarget: its builder does not accept these parameters.
     """
     found = entry(name)
     file, _, function = found["build"].partition(":")
     module = import_module(f"{__package__}.architectures.{file}")
-    return getattr(module, function)(**found.get("args", {}))
+    try:
+        return getattr(module, function)(**found.get("args", {}))
+    except (TypeError, ValueError) as error:
+        if "parameters" not in found:
+            raise
+        raise UnusableTarget(f"{found['name']} cannot be built: {error}") from error
 
 
 def slide(name: str) -> Mapping[str, Any] | None:

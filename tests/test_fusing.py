@@ -32,7 +32,12 @@ def randomised(model):
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            for each, low, high in (("running_mean", -0.5, 0.5), ("running_var", 0.5, 2), ("weight", 0.5, 1.5), ("bias", -1, 1)):
+            for each, low, high in (
+                ("running_mean", -0.5, 0.5),
+                ("running_var", 0.5, 2),
+                ("weight", 0.5, 1.5),
+                ("bias", -1, 1),
+            ):
                 if getattr(module, each) is not None:
                     nn.init.uniform_(getattr(module, each), low, high)
     return model.eval()
@@ -167,7 +172,9 @@ def test_a_residual_block_is_two_kernels_and_its_projection_takes_the_sum():
     assert fusing.size(fused) == (53 + 1 + 1 + 1, moved, 25_557_032 - 26_560, 0)
     first = [op for op in fused if op.module.startswith("conv2_x.block1.") and op.kind == "convolution"]
     assert [len(op.attrs["fused"]) for op in first] == [2, 2, 1, 3]
-    assert first[3].attrs["fused"][-1] == "conv2_x.block1.relu.relu" and first[3].input("add.self") == first[2].outputs[0]
+    assert (
+        first[3].attrs["fused"][-1] == "conv2_x.block1.relu.relu" and first[3].input("add.self") == first[2].outputs[0]
+    )
     layers = cnnscope.layers(fused)
     assert layers["conv1"].type == "Conv2d+BatchNorm2d+ReLU" and layers["conv1"].biases == 64
     assert layers.total.macs == 3_857_973_248 and layers.total.params == cnnscope.params(fused).total.params

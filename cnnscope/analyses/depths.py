@@ -3,7 +3,8 @@
 A layer with weights is a convolution or a matrix product with an operand that derives from parameters and from no
 input of the network. That takes in computed weights (weight norm) and leaves out attention, whose products are of two
 activations. Looking something up (an embedding) and scaling it (norms, gains) multiply no matrices: not counted. Every
-application counts: a recurrent layer is as deep as it has steps, a layer called twice is two.
+application counts: a layer called twice is two, a recurrent layer is as deep as it has steps. Paths run along whole
+tensors, so what is stacked and taken apart again is as deep as the deepest part.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def paths(graph: ModelGraph) -> tuple[dict[str, Reach], list[Op], list[int]]:
     layers: list[Op] = []
     previous: list[int] = []
     for op in graph.ops:
+        if op.phase != "forward":
+            continue
         sources = [reach.get(value.name) or _alias(value, places) for value in op.inputs]
         found = [source for source in sources if source is not None]
         if op.after:

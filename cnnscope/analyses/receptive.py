@@ -74,7 +74,7 @@ def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> 
         lengths = [source.shape[axis] for axis in axes]
         rows = []
         for op in graph:
-            if not op.view or op.name in missing:
+            if op.phase == "forward" and (not op.view or op.name in missing):
                 field = known.get(op.outputs[0].name, ()) if op.outputs else ()
                 rows.append(_row(op, field, lengths, (op.kind,) if op.name in missing else ()))
         notes = (f"of {source.name} ({'x'.join(map(str, source.shape))}); sizes are not clipped to the input",)
@@ -135,6 +135,8 @@ def follow(graph: ModelGraph, source: Value, axes: Sequence[int]) -> tuple[dict[
     places: dict[tuple[int, Shape], Seen] = {(source.storage, source.shape): known[source.name]}
     missing: set[str] = set()
     for op in graph:
+        if op.phase != "forward" or not op.outputs:
+            continue
         kind = op.kind[:-1] if op.in_place else op.kind
         inputs = op.inputs[1:] if kind == "copy" else op.inputs
         seen = [_seen(value, op, graph, known, places) for value in inputs]
@@ -198,9 +200,9 @@ def _adds_nothing(writer: Op, known: dict[str, Seen]) -> bool:
 def _dims(op: Op, given: Any) -> list[int]:
     """Dimensions of the first input as given by an attribute; all for None and ()."""
     rank = len(op.inputs[0].shape)
-    if given is None or given == ():
+    if given is None or given == () or rank == 0:
         return list(range(rank))
-    return [dim % max(rank, 1) for dim in (given if isinstance(given, tuple) else (given,))]
+    return [dim % rank for dim in (given if isinstance(given, tuple) else (given,))]
 
 
 def _per_dim(given: Any, rank: int) -> tuple[int, ...]:
@@ -215,7 +217,9 @@ def _resized(window: Window, sizes: dict[int, int]) -> Window:
 
 def _broadcast(window: Window, shape: Shape) -> Window:
     lacking = len(shape) - len(window.motions)
-    pairs = zip(window.motions, shape[lacking:], strict=True)
+    pairs = list(zip(window.motions, shape[lacking:], strict=True))
+    if any(m.size not in (1, n) and not m.still for m, n in pairs):
+        raise Undecided
     return window._replace(motions=(*map(still, shape[:lacking]), *(m if m.size == n else still(n) for m, n in pairs)))
 
 
@@ -470,7 +474,7 @@ def attended(op: Op, seen: Sequence[Windows]) -> list[Windows]:
     parts: list[Window] = []
     for role, windows in zip(op.roles, seen, strict=True):
         dims = [d % len(out) for d in sides.get(role, range(len(out)))]
-        parts += [_resized(widened(w, dims), {d: out[d] for d in dims}) for w in windows]
+        parts += [_broadcast(_resized(widened(w, dims), {d: out[d] for d in dims}), out) for w in windows]
     return [union(parts)]
 
 

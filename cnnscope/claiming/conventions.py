@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .quantities import POOLS
+from .subjects import POOLS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

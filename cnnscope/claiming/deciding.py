@@ -40,7 +40,7 @@ def decide(claim: Claim, nets: Nets) -> Decision:
     plain = value(claim.measure, nets)
     if claim.value is None and not claim.stated:  # nothing is stated: the value is given for itself
         return Decision(CITED, plain)
-    if claim.value is None or not {None} == {claim.expect, claim.expected, claim.below, claim.above}:
+    if claim.value is None or {None} != {claim.expect, claim.expected, claim.below, claim.above}:
         return _decide_otherwise(claim, plain, nets)
     return _decide_figure(claim, plain, nets)
 
@@ -75,8 +75,9 @@ def _repeats(claim: Claim) -> bool:
 def _decide_otherwise(claim: Claim, plain: Number, nets: Nets) -> Decision:
     """A claim that is a text, a bound, or an equality of two measures."""
     if claim.below is not None or claim.above is not None:
-        fits = (claim.below is None or float(plain) < claim.below) and (claim.above is None or float(plain) > claim.above)
-        return Decision(REPRODUCED if fits else CONTRADICTED, plain)
+        low = -math.inf if claim.above is None else claim.above
+        high = math.inf if claim.below is None else claim.below
+        return Decision(REPRODUCED if low < float(plain) < high else CONTRADICTED, plain)
     wanted = value(claim.expected, nets) if claim.expected is not None else claim.expect or claim.stated
     if _same(plain, wanted):
         return Decision(REPRODUCED, plain)

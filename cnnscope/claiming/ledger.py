@@ -75,7 +75,9 @@ class Claim:
     @property
     def reason(self) -> str:
         """The note, or what holds for all claims of its kind."""
-        return self.note or (UNDECIDABLE.get(self.quantity.partition("_")[0].partition(":")[0], "") if not self.measure else "")
+        if self.note or self.measure:
+            return self.note
+        return UNDECIDABLE.get(self.quantity.partition("_")[0].partition(":")[0], "")
 
 
 @cache

@@ -37,8 +37,8 @@ def counts(rows: Iterable[Verdict]) -> dict[str, int]:
 def as_json(verdicts: Table[Verdict]) -> str:
     """One object for each claim, with raw numbers; ``total`` counts the verdicts."""
     rows = [{name: getattr(row, name) for name in FIELDS} for row in verdicts.values()]
-    whole = {"schema_version": 1, "title": verdicts.title, "total": counts(verdicts.values()), "missing": {}, "rows": rows}
-    return json.dumps(whole, indent=2, ensure_ascii=False)
+    head = {"schema_version": 1, "title": verdicts.title, "total": counts(verdicts.values()), "missing": {}}
+    return json.dumps({**head, "rows": rows}, indent=2, ensure_ascii=False)
 
 
 def as_csv(verdicts: Table[Verdict]) -> str:
@@ -51,16 +51,17 @@ def as_csv(verdicts: Table[Verdict]) -> str:
 
 
 def as_text(verdicts: Table[Verdict], width: int = 100) -> str:
-    """The claims of each architecture: stated, computed and verdict in a line, the note under it where there is one."""
+    """The claims of each architecture: stated, computed, verdict; under what a graph or a source decided, the note."""
     lines = []
     for architecture, rows in _by_architecture(verdicts):
-        lines += [architecture, ""]
-        heads = [("claim", "stated", "computed", "verdict")]
-        cells = [(_claimed(row), row.stated, shown(row.computed), row.verdict) for row in rows]
-        limits = [min(40, max(len(line[i]) for line in [*heads, *cells])) for i in range(3)]
-        for line, row in zip([*heads, *cells], [None, *rows], strict=True):
-            lines.append("  " + "  ".join([*(t.ljust(w) for t, w in zip(line, limits, strict=False)), line[3]]).rstrip())
-            if row is not None and row.note and kind(row.verdict) != CITED:
+        cells = [("claim", "stated", "computed", "verdict")]
+        cells += [(_claimed(row), row.stated, shown(row), row.verdict) for row in rows]
+        widths = [min(60, max(len(line[i]) for line in cells)) for i in range(3)] + [0]
+        drawn = ["  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in cells]
+        lines += [architecture, "", f"  {drawn[0]}"]
+        for line, row in zip(drawn[1:], rows, strict=True):
+            lines.append(f"  {line}")
+            if row.note and (kind(row.verdict) != CITED or row.differs):
                 lines += textwrap.wrap(row.note, width, initial_indent="      ", subsequent_indent="      ")
         lines.append("")
     return "\n".join([*lines, summary(verdicts)])
@@ -72,7 +73,7 @@ def as_markdown(verdicts: Table[Verdict]) -> str:
     for architecture, rows in _by_architecture(verdicts):
         lines += [f"## {architecture}", "", "| claim | source | stated | computed | verdict | note |", "|" + "---|" * 6]
         for row in rows:
-            cells = (_claimed(row), row.source, row.stated, shown(row.computed), _strong(row.verdict), row.note)
+            cells = (_claimed(row), _where(row), row.stated, shown(row), _strong(row.verdict), row.note)
             lines.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -95,10 +96,11 @@ def summary(verdicts: Table[Verdict]) -> str:
     return f"{len(verdicts)} claims: " + ", ".join(f"{count} {name}" for name, count in found.items() if count)
 
 
-def shown(computed: float | str | None) -> str:
-    """A computed value for people: digits in groups, at most four behind the point."""
-    if computed is None or isinstance(computed, str):
-        return computed or ""
+def shown(row: Verdict) -> str:
+    """The computed value for people: digits in groups, at most four behind the point."""
+    computed = row.computed
+    if computed is None or isinstance(computed, str) or row.unit == "year":
+        return "" if computed is None else str(computed)
     return f"{computed:,}" if isinstance(computed, int) else f"{computed:,.4f}".rstrip("0").rstrip(".")
 
 
@@ -117,6 +119,10 @@ def _by_source(verdicts: Table[Verdict]) -> Iterator[str]:
 
 def _claimed(row: Verdict) -> str:
     return f"{row.variant}: {row.quantity}" if row.variant else row.quantity
+
+
+def _where(row: Verdict) -> str:
+    return f"{row.source}: {row.place}" if row.place else row.source
 
 
 def _strong(verdict: str) -> str:

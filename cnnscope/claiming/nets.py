@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from .. import zoo
-from ..errors import UnknownArchitecture, UntraceableModel
+from ..errors import UntraceableModel
 from ..graph import ModelGraph
-from .quantities import Net
+from .subjects import Net
 
 
 class Nets:
@@ -22,7 +20,7 @@ class Nets:
 
         Raises:
             UnknownArchitecture: the zoo has no net of that name.
-            UnusableTarget: the library of that name is not installed.
+            UnusableTarget: the library is not installed, or the net has no such parameters.
         """
         key = model, tuple(input) if input else None
         if key not in self._known:
@@ -34,31 +32,11 @@ class Nets:
         from ..targets import load  # torch, which nothing else here needs
         from ..tracing import trace
 
-        target, known = located(model)
-        found = load(target)
+        found = load(model)
         try:
-            return trace(found.model, input or known or (found.default_input or ((),))[0], name=model)
+            return trace(found.model, input or (found.default_input or ((),))[0], name=model)
         except UntraceableModel as error:
             # Asked for with another input than its own, a net may run only down to the layer that refuses the size.
             if input is None or error.graph is None:
                 raise
             return error.graph
-
-
-def located(model: str) -> tuple[str, tuple[int, ...] | None]:
-    """The target of a model, and its input where the catalogue has one.
-
-    A name with arguments is that of a function of the zoo, as the catalogue's ``build`` has it.
-
-    Raises:
-        UnknownArchitecture: the zoo has no such function.
-    """
-    called = re.fullmatch(r"(\w+)\(.*\)", model)
-    if not called:
-        return model, None
-    for paper in zoo.catalog():
-        for each in paper.get("model", ()):
-            file, _, function = each["build"].partition(":")
-            if function == called[1]:
-                return f"cnnscope.architectures.{file}:{model}", tuple(each["input"])
-    raise UnknownArchitecture(f"no function {called[1]!r} in the zoo makes {model!r}; 'cnnscope list' shows what there is")

@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import graphing, listing, tabling
+from . import comparing, graphing, listing, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -92,3 +92,7 @@ def main() -> None:
 main.add_command(listing.list_)
 main.add_command(tabling.table)
 main.add_command(graphing.graph)
+main.add_command(sizing.size)
+main.add_command(comparing.compare)
+main.add_command(comparing.diff)
+main.add_command(reconciling.reconcile)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from ..claiming.ledger import SOURCES
 from .common import deliver
 
 if TYPE_CHECKING:
     from ..claims import Verdict
 
-_SOURCES = (
-    "lecture", "slide", "slide-figure", "paper", "caffe", "repo", "keras", "torchvision", "timm", "computed", "challenge",
-)  # fmt: skip
-
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--source", type=click.Choice(_SOURCES), help="Only what these state; lecture is slide and slide-figure.")
+@click.option(
+    "--source",
+    type=click.Choice(("lecture", *SOURCES)),
+    help="Only what they state; lecture: slides and their figures.",
+)
 @click.option("--contradicted", is_flag=True, help="Only what the graphs or other sources contradict.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
@@ -48,8 +50,7 @@ def _decided(model: str | None, source: str | None) -> list[Verdict]:
     from ..claims import chosen, verdicts
 
     wanted = chosen(model, source)
-    stderr = click.get_text_stream("stderr")
-    with click.progressbar(
-        verdicts(wanted), length=len(wanted), label="claims", file=stderr, hidden=not stderr.isatty()
-    ) as bar:
+    if not sys.stderr.isatty():
+        return list(verdicts(wanted))
+    with click.progressbar(verdicts(wanted), length=len(wanted), label="claims", file=sys.stderr) as bar:
         return list(bar)

@@ -18,7 +18,9 @@ _FORMATS = click.Choice(["text", "md", "csv", "json"])
 @click.command()
 @click.argument("models", nargs=-1, metavar="MODEL...")
 @click.option("--input", "inputs", multiple=True, metavar="SHAPE", help="What goes into each of them, with batch.")
-@click.option("--batch-size", "-b", type=click.IntRange(min=1), metavar="N", help="Replaces the first size of every input.")
+@click.option(
+    "--batch-size", "-b", type=click.IntRange(min=1), metavar="N", help="Replaces the first size of every input."
+)
 @click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--svg", is_flag=True, help="The lecture's Comparison slide: cited accuracy, operations, parameters.")
 @click.option("--winners", is_flag=True, help="The winners of ILSVRC by year: cited errors, depth from the graphs.")
@@ -108,7 +110,9 @@ def _picture(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int |
     lacking = [each["label"] for each in entries if each not in drawn]
     lacking += [model for model in models if model not in [names[each["model"]] for each in entries]]
     if not drawn:
-        raise click.UsageError(f"no top-1 error is cited for {', '.join(models)}; architectures/accuracies.toml has them")
+        raise click.UsageError(
+            f"no top-1 error is cited for {', '.join(models)}; architectures/accuracies.toml has them"
+        )
     sources = comparing.accuracies()["source"]
     points = []
     for each in drawn:

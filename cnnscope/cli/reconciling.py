@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @takes_model
-@click.option("--figure", "texts", multiple=True, metavar="N", help="A number that you have read, 4.11G: which rule gives it?")
+@click.option(
+    "--figure", "texts", multiple=True, metavar="N", help="A number that you have read, 4.11G: which rule gives it?"
+)
 @click.option("--sibling", "others", multiple=True, metavar="MODEL", help="Also this net. [default: the library's]")
 @click.option("--no-siblings", is_flag=True, help="This net alone.")
 @click.option("--no-tools", is_flag=True, help="Compute the rules only; run no other counter.")
-@click.option("--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
+)
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
 def reconcile(
     model: str,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("--index-bits", type=int, metavar="N", help="For the place of each kept weight. [default: 4 if pruned]")
 @click.option("--no-codebook", is_flag=True, help="Weights are numbers of so many bits, not codes into a table.")
 @click.option("--against", metavar="MODEL", help="Also how many times smaller than this one at 32 bits.")
-@click.option("--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
+)
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
 def size(
     model: str,
@@ -82,7 +84,13 @@ def _against(other: str, found: Table[Any]) -> list[str]:
     if not found.total.bytes or not whole:
         return []
     times = whole / found.total.bytes
-    words = f"{times:.0f}x smaller" if times >= 10 else f"{times:.2f}x smaller" if times >= 1 else f"{1 / times:.2f}x larger"
+    words = (
+        f"{times:.0f}x smaller"
+        if times >= 10
+        else f"{times:.2f}x smaller"
+        if times >= 1
+        else f"{1 / times:.2f}x larger"
+    )
     return [f"{words} than {other} at 32 bits ({decimal(whole)})"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from .common import Traced, colored, deliver, takes_model, traced
 
 if TYPE_CHECKING:
+    from ..graph import ModelGraph
     from ..table import Table
 
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--sort", metavar="COL", help="Rows by this column, the largest first; COL:asc the other way.")
 @click.option("--crosscheck", is_flag=True, help="Our totals beside those of torch's flop counter and of fvcore.")
+@click.option("--fused", is_flag=True, help="As an inference engine runs it: norms folded, activations fused.")
 @click.option("--strict", is_flag=True, help="Exit 1 if an operator could not be counted.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json", "html"]), default="text", show_default=True
@@ -51,23 +54,35 @@ def table(
 Shown = tuple["Table[Any]", dict[str, str] | None]
 
 
-def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fields: bool) -> Any:
+def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fused: bool, fields: bool) -> Any:
     """The function from a traced model to the table that the options ask for."""
-    if sum([style == "slide", crosscheck, by == "op" or depth is not None]) > 1:
-        raise click.UsageError("--style slide, --crosscheck, and --by or --depth exclude one another; choose one")
+    if sum([style == "slide", crosscheck, by == "op" or depth is not None or fused]) > 1:
+        raise click.UsageError(
+            "--style slide, --crosscheck, and --by, --depth or --fused exclude one another; choose one"
+        )
     if style == "slide":
         return _slide
     if crosscheck:
         return _crosscheck
-    return lambda run: _costs(run, by, depth, fields)
+    return lambda run: _costs(run, by, depth, fields, fused)
 
 
-def _costs(run: Traced, by: str, depth: int | None, fields: bool) -> Shown:
+def _costs(run: Traced, by: str, depth: int | None, fields: bool, fused: bool) -> Shown:
     from ..table import by_module
     from . import views
 
-    found: Table[Any] = (views.by_op if by == "op" else views.by_layer)(run.graph, fields=fields)
-    return (found if depth is None else views.typed(by_module(found, depth), run.graph)), None
+    show = views.by_op if by == "op" else views.by_layer
+    graph, notes = _fused(run) if fused else (run.graph, ())
+    found: Table[Any] = show(graph, fields=fields, eager=run.graph)
+    found = replace(found, title=f"{found.title}, fused" if fused else found.title, notes=(*found.notes, *notes))
+    return (found if depth is None else views.typed(by_module(found, depth), graph)), None
+
+
+def _fused(run: Traced) -> tuple[ModelGraph, tuple[str, ...]]:
+    from .. import fusing
+
+    graph = fusing.fused(run.graph)
+    return graph, fusing.savings(run.graph, graph)
 
 
 def _slide(run: Traced) -> Shown:

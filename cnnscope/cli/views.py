@@ -57,10 +57,13 @@ class FullOp:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
-def by_layer(graph: ModelGraph, *, fields: bool = True) -> Table[FullLayer]:
-    """The layers with their share of the MACs, their depth and, unless it is not wanted, their receptive field."""
+def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullLayer]:
+    """The layers with their share of the MACs, their depth and, unless it is not wanted, their receptive field.
+
+    eager: what a fused ``graph`` was made of; depth and field are those of its operators.
+    """
     plain = layers(graph)
-    joined = _Joined(graph, plain.total.macs, fields)
+    joined = _Joined(graph, plain.total.macs, fields, eager)
     names = [field.name for field in dataclasses.fields(Layer)]
     rows = [
         FullLayer(**{name: getattr(layer, name) for name in names}, **joined.of(layer.ops, layer.macs))
@@ -69,10 +72,10 @@ def by_layer(graph: ModelGraph, *, fields: bool = True) -> Table[FullLayer]:
     return joined.table("layers", rows, FullLayer, graph)
 
 
-def by_op(graph: ModelGraph, *, fields: bool = True) -> Table[FullOp]:
+def by_op(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullOp]:
     """The operators with the same; parameters that none of them reads have rows of their own, of kind ``unused``."""
     costs, shapes_ = cost(graph), shapes(graph)
-    joined = _Joined(graph, costs.total.macs, fields)
+    joined = _Joined(graph, costs.total.macs, fields, eager)
     rows = []
     for name, counted in params(graph).items():
         row: dict[str, Any] = {"macs": 0, "flops": 0, "bytes_read": 0, "bytes_written": 0}
@@ -114,8 +117,10 @@ def typed(found: Table[Any], graph: ModelGraph) -> Table[Any]:
 class _Joined:
     """What depth and receptive field say, by operator."""
 
-    def __init__(self, graph: ModelGraph, macs: int | None, fields: bool) -> None:
+    def __init__(self, graph: ModelGraph, macs: int | None, fields: bool, eager: ModelGraph | None) -> None:
         self.macs = macs
+        self._taken_in = {op.name: op.attrs["fused"] for op in graph if "fused" in op.attrs}
+        graph = eager or graph
         self.depths = depth(graph)
         self.fields: Mapping[str, Any] = {}
         self.notes = [f"depth       {note}" for note in self.depths.notes]
@@ -141,6 +146,7 @@ class _Joined:
 
     def of(self, ops: Collection[str], macs: int | None) -> dict[str, Any]:
         """The further columns of a row that consists of these operators."""
+        ops = [each for op in ops for each in (op, *self._taken_in.get(op, ()))]
         known = [self.fields[op] for op in ops if op in self.fields]
         depths = [self.depths[op].depth for op in ops if op in self.depths]
         return {

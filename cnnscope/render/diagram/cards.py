@@ -6,9 +6,10 @@ from ...analyses.costs import cost
 from ...analyses.parameters import params
 from ...graph import ModelGraph, Op
 from . import kinds, labels
-from .flow import Unit, is_flatten
+from .flow import Unit
 from .merging import unit_family, unit_title
 from .scene import Card, Chip
+from .selecting import is_flatten
 
 
 class Costs:
@@ -19,12 +20,12 @@ class Costs:
         self.params = params(graph)
 
     def of(self, ops: list[Op]) -> tuple[int, int | None, tuple[str, ...]]:
-        """Parameters, MACs (None when no operator is known) and the kinds that are not known."""
+        """Parameters, MACs (None when nothing is known of them) and the kinds that are not known."""
         rows = [self.costs[op.name] for op in ops]
         missing = tuple(row.kind for row in rows if row.macs is None)
         known = [row.macs for row in rows if row.macs is not None]
         own = sum(self.params[op.name].params for op in ops)
-        return own, sum(known) if known or not rows else None, missing
+        return own, None if missing and not sum(known) else sum(known), missing
 
 
 def batch_size(graph: ModelGraph) -> int | None:
@@ -37,7 +38,7 @@ def card(unit: Unit, graph: ModelGraph, costs: Costs, batch: int | None) -> Card
     if unit.role != "op":
         return _terminal(unit, graph, batch)
     main, call = unit.ops[0], graph.calls[unit.call]
-    own, macs, missing = costs.of(unit.ops)
+    own, macs, missing = costs.of([*unit.prepared, *unit.ops])
     family = unit_family(unit, graph)
     words = "Flatten" if is_flatten(main, graph) else unit_title(unit, graph)
     last = [op for op in unit.ops if op.outputs][-1]
@@ -52,7 +53,7 @@ def card(unit: Unit, graph: ModelGraph, costs: Costs, batch: int | None) -> Card
         params=own,
         macs=macs,
         chips=[Chip(text, name) for text, name in unit.chips],
-        ops=tuple(op.name for op in unit.ops),
+        ops=tuple(op.name for op in (*unit.prepared, *unit.ops)),
         signature=_signature(unit),
         missing=missing,
         again=call.repeat > 0 and leaf,
@@ -76,7 +77,7 @@ def _signature(unit: Unit) -> str:
         (op.kind, [value.shape for value in op.inputs], [value.shape for value in op.outputs], sorted(op.attrs.items()))
         for op in unit.ops
     ]
-    return repr((parts, unit.chips))
+    return repr((parts, [op.kind for op in unit.prepared], unit.chips))
 
 
 def _terminal(unit: Unit, graph: ModelGraph, batch: int | None) -> Card:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from . import faces, kinds, rails
 from .faces import Badge, Text
 from .legend import legend
-from .markup import corners, element, escape, rect, spline, text, tooltip, way
+from .markup import corners, element, escape, rect, short, spline, text, tooltip, way
 from .metrics import FONT, fit, width
 from .plan import PlacedCard, PlacedPanel, Plan, Track
 from .scene import Card, Edge
@@ -35,8 +35,8 @@ class Drawing:
         drawn, end = legend(plan, bool(bars), 28, plan.height, wide - 56)
         high = end + 22
         parts = [
-            element("title", escape(title), id=f"{self.prefix}-title"),
-            element("desc", escape(description), id=f"{self.prefix}-desc"),
+            element("title", escape(short(title)), id=f"{self.prefix}-title"),
+            element("desc", escape(short(description)), id=f"{self.prefix}-desc"),
             rect(0, 0, wide, high, fill="#ffffff"),
             *(text(line) for line in heading),
             _group("rail", map(_bar, bars)),

@@ -79,7 +79,9 @@ def _card(card: Card) -> Face:
     result = fit(card.shape_text, 10, 150)
     numbers = "shared" if card.again and not card.params else ""
     numbers = fit(
-        " · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs)) if each), 9.5, 170
+        " · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs, card.missing)) if each),
+        9.5,
+        170,
     )
     chips = list(_chips(card))
     left = STRIPE + PAD
@@ -219,9 +221,9 @@ class Heading:
 def heading(panel: Panel) -> Heading:
     whole = panel.whole or panel
     name = f"{whole.name} – {tail(whole.last)}" if whole.last else whole.name
-    words = labels.costs(
-        whole.total_params if whole.grows else whole.params, whole.total_macs if whole.grows else whole.macs
-    )
+    # Blocks that grow differ, so that only their sum says something; of equal ones, one block's figures do.
+    own = (whole.total_params, whole.total_macs) if whole.grows else (whole.params, whole.macs)
+    words = labels.costs(*own, whole.missing)
     if whole.copies > 1 and words:
         words = f"all {words}" if whole.grows else f"each {words}"
     type_ = "" if whole.type in PLAIN else whole.type.removeprefix("Sequential ")

@@ -76,13 +76,16 @@ _FAMILIES = {
 FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 
 PLUMBING = _words("""
-    clone contiguous _unsafe_view _reshape_alias reshape _reshape_copy alias detach lift_fresh _to_copy to copy
+    clone contiguous _unsafe_view _reshape_alias reshape _reshape_copy alias detach lift_fresh _to_copy to
     view_as_real view_as_complex resolve_conj
 """)
 """Operators beside views that only hand their input on."""
 
 SIGNS = {"add": "+", "sub": "−", "rsub": "−", "mul": "×", "div": "÷"}
 """Operators of two tensors that are drawn as a circle with a sign."""
+
+COSTLY = frozenset({"convolution", "linear", "attention", "recurrent"})
+"""Families whose operators cost multiply-adds."""
 
 CREATION = _words("""
     new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like new_empty_strided rand_like

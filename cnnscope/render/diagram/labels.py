@@ -69,13 +69,13 @@ def number(value: float) -> str:
     return si(value, 3).replace(" ", "")
 
 
-def costs(params: int, macs: int | None) -> str:
-    """``9.41k p · 118M MAC``; what is zero is left out, what nobody knows is a question mark."""
+def costs(params: int, macs: int | None, missing: tuple[str, ...] = ()) -> str:
+    """``9.41k p · 118M MAC``; what is zero is left out, what nobody knows is a question mark, what is missing a ≥."""
     parts = [f"{number(params)} p"] if params else []
     if macs is None:
         parts.append("? MAC")
     elif macs:
-        parts.append(f"{number(macs)} MAC")
+        parts.append(f"{'≥ ' if missing else ''}{number(macs)} MAC")
     return " · ".join(parts)
 
 

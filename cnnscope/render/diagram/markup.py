@@ -8,7 +8,7 @@ from .arrangement import Point
 from .faces import Text
 from .metrics import clean
 
-_LONGEST = 400
+_LONGEST = 300
 
 
 def escape(text: str) -> str:
@@ -18,7 +18,12 @@ def escape(text: str) -> str:
 
 def tooltip(text: str) -> str:
     """A ``<title>`` element: what a pointer that rests on something shows."""
-    return element("title", escape(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"))
+    return element("title", escape(short(text)))
+
+
+def short(text: str) -> str:
+    """At most a few hundred characters."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def num(value: float) -> str:

@@ -62,6 +62,7 @@ def attach_chips(units: list[Unit], graph: ModelGraph) -> list[Unit]:
         host.chips.append((labels.chip(unit_title(unit, graph)), unit_family(unit, graph)))
         host.chips += unit.chips
         host.ops += unit.ops
+        host.prepared += unit.prepared
         readers[host] = readers[unit]
         moved[unit] = host
     return kept

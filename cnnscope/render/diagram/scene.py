@@ -96,9 +96,9 @@ class Panel:
 
     @property
     def macs(self) -> int | None:
-        """Of one copy; None only when nothing in it is known."""
-        known = [macs for child in self.children if (macs := child.total_macs) is not None]
-        return sum(known) if known or not self.children else None
+        """Of one copy; None when nothing in it is known."""
+        known = sum(child.total_macs or 0 for child in self.children)
+        return None if self.missing and not known else known
 
     @property
     def total_params(self) -> int:
