@@ -9,15 +9,11 @@ authors' release; torchvision and timm stride in the 3x3 (called v1.5), which co
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from torch import nn
 
-from .layers import AddReLU, PadShortcut, chain, conv_bn, conv_bn_relu
-
-Block = Callable[[int, int, int], nn.Module]        # channels in, width of the 3x3, stride
-Shortcut = Callable[[int, int, int], nn.Module]     # channels in, channels out, stride
+from .layers import AddReLU, Block, chain, conv_bn, conv_bn_relu, option_a, option_b, stage
 
 # Table 1: how many blocks conv2_x, conv3_x, conv4_x and conv5_x have, by the number of layers of the net.
 TABLE_1 = {
@@ -29,52 +25,36 @@ TABLE_1 = {
 }
 
 
-def option_a(ins: int, outs: int, stride: int) -> nn.Module:
-    """Section 3.3, (A): the identity; where channels are added they are zero."""
-    return nn.Identity() if ins == outs else PadShortcut(outs - ins, stride)
-
-
-def option_b(ins: int, outs: int, stride: int) -> nn.Module:
-    """Section 3.3, (B): the identity; where channels are added, a 1x1 projection."""
-    return nn.Identity() if ins == outs else chain(**conv_bn("", ins, outs, 1, stride))
-
-
-def plain(ins: int, width: int, stride: int) -> nn.Sequential:
+def plain(ins: int, outs: int, stride: int) -> nn.Sequential:
     """Two 3x3 and no shortcut: Figure 3, middle."""
     return chain(
-        **conv_bn_relu("1", ins, width, 3, stride),
-        **conv_bn_relu("2", width, width, 3),
+        **conv_bn_relu("1", ins, outs, 3, stride),
+        **conv_bn_relu("2", outs, outs, 3),
     )
 
 
-def basic(ins: int, width: int, stride: int, shortcut: Shortcut = option_b) -> AddReLU:
+def basic(ins: int, outs: int, stride: int, shortcut: Block = option_b) -> AddReLU:
     """Figure 5, left: two 3x3 with a shortcut around them."""
     return AddReLU(
-        shortcut(ins, width, stride),
-        **conv_bn_relu("1", ins, width, 3, stride),
-        **conv_bn("2", width, width, 3),
+        shortcut(ins, outs, stride),
+        **conv_bn_relu("1", ins, outs, 3, stride),
+        **conv_bn("2", outs, outs, 3),
     )
 
 
-def bottleneck(ins: int, width: int, stride: int) -> AddReLU:
+def bottleneck(ins: int, outs: int, stride: int) -> AddReLU:
     """Figure 5, right: a 1x1 thins the maps for the 3x3, another widens them to four times as many."""
+    width = outs // 4
     return AddReLU(
-        option_b(ins, 4 * width, stride),
+        option_b(ins, outs, stride),
         **conv_bn_relu("1", ins, width, 1, stride),
         **conv_bn_relu("2", width, width, 3),
-        **conv_bn("3", width, 4 * width, 1),
+        **conv_bn("3", width, outs, 1),
     )
-
-
-def stage(block: Block, count: int, ins: int, outs: int, width: int) -> nn.Sequential:
-    """`count` blocks. The first brings the new width and, but for conv2_x after its pool, half the size."""
-    stride = 1 if width == 64 else 2
-    blocks = {f"block{index}": block(outs, width, 1) for index in range(2, count + 1)}
-    return chain(block1=block(ins, width, stride), **blocks)
 
 
 def resnet(layers: int, block: Block, widening: int = 1) -> nn.Sequential:
-    """A column of Table 1. `widening`: the block's channels out over its width, k in the shapes."""
+    """A column of Table 1. `widening`: a block's channels over those of 18 and 34 layers, k in the shapes."""
     n2, n3, n4, n5 = TABLE_1[layers]
     k = widening
     return chain(                                                       #   3 x 224 x 224
@@ -82,10 +62,10 @@ def resnet(layers: int, block: Block, widening: int = 1) -> nn.Sequential:
         # The paper leaves the pool's padding open. The authors' release lets the last window hang over the
         # edge, as here; torchvision pads by one pixel. From 112 both make 56.
         pool1=nn.MaxPool2d(3, 2, ceil_mode=True),                       #  64 x 56 x 56
-        conv2_x=stage(block, n2, 64, 64 * k, 64),                       #  64k x 56 x 56
-        conv3_x=stage(block, n3, 64 * k, 128 * k, 128),                 # 128k x 28 x 28
-        conv4_x=stage(block, n4, 128 * k, 256 * k, 256),                # 256k x 14 x 14
-        conv5_x=stage(block, n5, 256 * k, 512 * k, 512),                # 512k x 7 x 7
+        conv2_x=stage(block, n2, 64, 64 * k, stride=1),                 #  64k x 56 x 56
+        conv3_x=stage(block, n3, 64 * k, 128 * k, stride=2),            # 128k x 28 x 28
+        conv4_x=stage(block, n4, 128 * k, 256 * k, stride=2),           # 256k x 14 x 14
+        conv5_x=stage(block, n5, 256 * k, 512 * k, stride=2),           # 512k x 7 x 7
         avgpool=nn.AdaptiveAvgPool2d(1),                                # 512k x 1 x 1
         flatten=nn.Flatten(),
         fc=nn.Linear(512 * k, 1000),                                    # 1000

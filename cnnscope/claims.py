@@ -84,10 +84,10 @@ def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Ver
         recorded = claim.verdict
         try:
             decision = decide(claim, nets)
-        except UnusableTarget as error:  # of a library: nothing speaks against what the ledger has
-            recorded, note = CITED, f"not computed: {str(error).splitlines()[0]}"
-        except LookupError as error:
-            note = f"cannot be computed: {error}"
+        except (LookupError, UnusableTarget) as error:
+            note = f"not computed: {str(error).splitlines()[0]}"
+            if any(":" in model for model in claim.models):  # of a library that is not here: nothing speaks against it
+                recorded = CITED
         if decision.verdict != recorded:
             note = f"the ledger expects '{recorded}'" + (f": {note}" if note else "")
         yield Verdict(

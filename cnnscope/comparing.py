@@ -18,8 +18,9 @@ from .table import Table, column, table
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Compared:
-    """One network. activation: bytes that all its layers write together; depth: layers with weights on the longest path.
+    """One network.
 
+    activation: bytes that all its layers write together; depth: layers with weights on the longest path;
     receptive_field: what an element of the last feature map sees; size: bytes of the parameters as they are.
     ..._ratio: this network's figure as a multiple of the first one's.
     """
@@ -185,4 +186,5 @@ def winners(graphs: Mapping[str, ModelGraph]) -> Table[Winner]:
             )
         )
     notes = tuple(f"{row.name}: {row.note}" for row in rows if row.note)
-    return table("ILSVRC classification", rows, Winner, notes=(*notes, f"errors: {accuracies()['source']['ilsvrc']['text']}"))  # fmt: skip
+    errors = f"errors: {accuracies()['source']['ilsvrc']['text']}"
+    return table("ILSVRC classification", rows, Winner, notes=(*notes, errors))

@@ -37,9 +37,9 @@ class Difference:
 def diff(first: ModelGraph, second: ModelGraph, *, whole: bool = False) -> Table[Difference]:
     """What the second network has over the first, layer by layer; the totals are second less first.
 
-    Layers are aligned by type, kernel, stride, input and output; those with the same of these but other costs, and those of
-    the same type between the same neighbours, are changed. What costs nothing (views, dropout, identities) is left
-    out. ``whole``: also what both have.
+    Layers are aligned by type, kernel, stride, input and output; those with the same of these but other costs, and
+    those of the same type between the same neighbours, are changed. What costs nothing (views, dropout, identities)
+    is left out. ``whole``: also what both have.
     """
     tables = layers(first), layers(second)
     rows, same = [], 0

@@ -59,8 +59,8 @@ def test_the_five_numbers_of_resnet50(resnet50):
 def test_why_the_sibling_differs(resnet50):
     found = reconciling.reconcile(*resnet50[:1], resnet50[1:])
     assert found.notes[0] == (
-        "231,211,008 multiply-adds more in torchvision:resnet50, of the same weights: 3 layers see maps of another size, "
-        "layer2.0.conv1 first"
+        "231,211,008 multiply-adds more in torchvision:resnet50, of the same weights: 3 layers see maps of another "
+        "size, layer2.0.conv1 first"
     )
 
 

@@ -64,7 +64,7 @@ def test_six_bits_are_0_47_mebibytes_where_whole_layers_need_no_index(squeezenet
     found = size(squeezenet, 6, PAPER).total
     assert round(found.bytes / 2**20, 2) == 0.47
     # 510x is 240MB / 0.47MB of unequal megabytes; of equal bytes it is less.
-    assert 240 / 0.47 == pytest.approx(510, abs=1)
+    assert pytest.approx(510, abs=1) == 240 / 0.47
     assert 243_860_896 / found.bytes == pytest.approx(490.8, abs=0.1)
     assert size(squeezenet, 6, PAPER, 4).total.bytes / 1e6 == pytest.approx(0.548, abs=0.001), "with an index, not"
 

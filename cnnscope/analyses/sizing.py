@@ -10,6 +10,7 @@ to be expected where they lie at random.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
@@ -84,15 +85,16 @@ def _stored(each: Parameter, bits: int, density: Density, index_bits: int | None
     book = 4 * 2**bits if codebook and bits < min(whole, 17) else 0
     codes = -(-(kept + fillers) * min(bits, whole) // 8)
     indices = -(-(kept + fillers) * width // 8)
-    parts = {"codes": codes, "indices": indices, "codebook": book}
-    return Stored(layer, each.module, each.numel, part, kept, fillers, **parts, bytes=sum(parts.values()))
+    return Stored(
+        layer, each.module, each.numel, part, kept, fillers, codes, indices, book, bytes=codes + indices + book
+    )
 
 
 def _fillers(kept: int, density: float, width: int) -> int:
     """Codes for zeros, where a gap is longer than the index can say, if each weight is kept by the same chance."""
     if not width or not 0 < density < 1:
         return 0
-    longer = (1 - density) ** (2**width)  # the chance that a gap is
+    longer = math.pow(1 - density, 2**width)  # the chance that a gap is
     return round(kept * longer / (1 - longer))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "densities",
     multiple=True,
     metavar="D",
-    help="The part of the weights that is kept: 0.33; for some layers 'fire*=0.33'; 'paper' as the net's paper prints it.",
+    help="The part of the weights that is kept: 0.33; for some layers 'fire*=0.33'; as a paper has it: paper.",
 )
 @click.option("--index-bits", type=int, metavar="N", help="For the place of each kept weight. [default: 4 if pruned]")
 @click.option("--no-codebook", is_flag=True, help="Weights are numbers of so many bits, not codes into a table.")

@@ -1,4 +1,4 @@
-"""The lecture's Comparison slide: accuracy against operations, the area of a bubble by parameters. One SVG, real text."""
+"""The lecture's Comparison slide: accuracy against operations, parameters as the area of a bubble; one SVG, real text."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class _Circle(NamedTuple):
         return math.hypot(dx, dy) < self.r
 
 
-def comparison(bubbles: Sequence[Bubble], title: str = "Top-1 accuracy against operations", notes: Sequence[str] = ()) -> str:  # fmt: skip
+def comparison(
+    bubbles: Sequence[Bubble], title: str = "Top-1 accuracy against operations", notes: Sequence[str] = ()
+) -> str:
     """The picture as SVG text; ``notes`` stand under it, beside the sources.
 
     Raises:
@@ -118,14 +120,16 @@ def _axes(xs: Sequence[float], ys: Sequence[float], title: str) -> Iterator[str]
     for value in xs:
         x = _LEFT + (value - xs[0]) / (xs[-1] - xs[0]) * (_RIGHT - _LEFT)
         yield element("path", d=f"M{x:.1f} {_TOP}V{_BOTTOM}", stroke=_LINE, stroke_width=1)
-        yield _text(x, _BOTTOM + 18, f"{value:g}", 12, _GRAY, anchor="middle")
+        yield _text(x, _BOTTOM + 18, f"{value:g}", 12, _GRAY, text_anchor="middle")
     for value in ys:
         y = _BOTTOM - (value - ys[0]) / (ys[-1] - ys[0]) * (_BOTTOM - _TOP)
         yield element("path", d=f"M{_LEFT} {y:.1f}H{_RIGHT}", stroke=_LINE, stroke_width=1)
-        yield _text(_LEFT - 8, y + 4, f"{value:g}", 12, _GRAY, anchor="end")
-    yield _text((_LEFT + _RIGHT) / 2, _BOTTOM + 40, "operations (G): 2 × multiply-adds", 13, _INK, anchor="middle")
+        yield _text(_LEFT - 8, y + 4, f"{value:g}", 12, _GRAY, text_anchor="end")
+    yield _text((_LEFT + _RIGHT) / 2, _BOTTOM + 40, "operations (G): 2 × multiply-adds", 13, _INK, text_anchor="middle")
     middle = (_TOP + _BOTTOM) / 2
-    yield _text(26, middle, "top-1 accuracy (%)", 13, _INK, anchor="middle", transform=f"rotate(-90 26 {middle:g})")
+    yield _text(
+        26, middle, "top-1 accuracy (%)", 13, _INK, text_anchor="middle", transform=f"rotate(-90 26 {middle:g})"
+    )
 
 
 def _drawn(bubbles: Sequence[Bubble], circles: Sequence[_Circle]) -> Iterator[str]:
@@ -207,16 +211,17 @@ def _legend(scale: float, largest: int) -> Iterator[str]:
         half = max(r, 16) + 3
         arc = f"M{x - half - r:.1f} 580A{r:.1f} {r:.1f} 0 0 1 {x - half + r:.1f} 580Z"
         yield element("path", d=arc, fill="#cbd2d9", stroke=_GRAY, stroke_width=0.8)
-        yield _text(x - half, 594, f"{size:g}", _SMALL, _GRAY, anchor="middle")
+        yield _text(x - half, 594, f"{size:g}", _SMALL, _GRAY, text_anchor="middle")
         x -= 2 * half
-    yield _text(x - 8, 580, "area: parameters (M)", 12, _INK, anchor="end")
+    yield _text(x - 8, 580, "area: parameters (M)", 12, _INK, text_anchor="end")
 
 
-def _text(x: float, y: float, words: str, size: float, ink: str, *, bold: bool = False, anchor: str | None = None, transform: str | None = None) -> str:  # fmt: skip
-    return element(
-        "text", escape(words), x=round(x, 2), y=round(y, 2), font_size=size, fill=ink,
-        font_weight="bold" if bold else None, text_anchor=anchor, transform=transform,
-    )  # fmt: skip
+def _text(
+    x: float, y: float, words: str, size: float, ink: str, *, bold: bool = False, **attributes: str | None
+) -> str:
+    weight = "bold" if bold else None
+    place: dict[str, float] = {"x": round(x, 2), "y": round(y, 2), "font_size": size}
+    return element("text", escape(words), **place, fill=ink, font_weight=weight, **attributes)
 
 
 def _wrapped(words: str, limit: float, size: float) -> list[str]:
