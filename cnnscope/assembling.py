@@ -10,18 +10,16 @@ from .fastmeta import METAS
 from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
 from .recording import Recorder
 
-Modules = list[tuple[str, nn.Module]]
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 def assemble(
-    recorder: Recorder, calls: list[list[Any]], modules: Modules, name: str, inputs: list[int], outputs: list[int]
+    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int]
 ) -> ModelGraph:
     """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values."""
     op_names, value_names = _names(recorder, calls)
     values = _values(recorder, value_names)
-    param_names = _param_names(recorder, modules)
-    ops = _ops(recorder, calls, op_names, values, [names[0] for names in param_names])
+    ops = _ops(recorder, calls, op_names, values, [names[0] for names in recorder.param_names])
     memory = recorder.memory
     numbers = range(len(memory.bytes))
     return ModelGraph(
@@ -30,7 +28,7 @@ def assemble(
         tuple(map(Storage, numbers, memory.bytes, memory.kinds, memory.born, memory.dies)),
         inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
         outputs=tuple([values[i] for i in outputs]),
-        parameters=_parameters(recorder, param_names, ops),
+        parameters=_parameters(recorder, ops),
         calls=tuple(
             [
                 Call(
@@ -99,27 +97,18 @@ def _names(recorder: Recorder, calls: list[list[Any]]) -> tuple[list[str], list[
     return op_names, value_names
 
 
-def _param_names(recorder: Recorder, modules: Modules) -> list[tuple[str, ...]]:
-    """All dotted names of each parameter and buffer that the recorder numbered."""
-    names: dict[int, list[str]] = {}
-    for path, module in modules:
-        prefix = f"{path}." if path else ""
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    names.setdefault(id(tensor), []).append(prefix + name)
-    return [tuple(names.get(id(tensor), (f"unnamed{i}",))) for i, tensor in enumerate(recorder.params)]
-
-
-def _parameters(recorder: Recorder, names: list[tuple[str, ...]], ops: list[Op]) -> tuple[Parameter, ...]:
+def _parameters(recorder: Recorder, ops: list[Op]) -> tuple[Parameter, ...]:
     """The model's parameters and buffers with the role that the operators reading them give them."""
-    normalising = {name for op in ops if any(kind in op.kind for kind in _NORMALISATIONS) for name in op.params}
+    norms = {kind for kind in {op.kind for op in ops} if any(each in kind for each in _NORMALISATIONS)}
+    normalising = {name for op in ops if op.kind in norms for name in op.params}
     found = []
-    for tensor, own in zip(recorder.params, names, strict=True):
+    for tensor, names in zip(recorder.params, recorder.param_names, strict=True):
         known = recorder.known(tensor)
         shape, _, dtype = METAS[known.meta]
-        role = _role(own[0], isinstance(tensor, nn.Parameter), normalising)
-        found.append(Parameter(own[0], shape, str(dtype)[6:], role, tensor.requires_grad, known.storage, own))
+        role = _role(names[0], isinstance(tensor, nn.Parameter), normalising)
+        found.append(
+            Parameter(names[0], shape, str(dtype)[6:], role, tensor.requires_grad, known.storage, tuple(names))
+        )
     return tuple(found)
 
 

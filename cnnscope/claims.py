@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from .claiming.deciding import CITED, Decision, decide
 from .claiming.ledger import LECTURE, SOURCES, Claim, claims
 from .claiming.nets import Nets
-from .errors import UnknownArchitecture, UnusableTarget
+from .errors import CnnscopeError, UnknownArchitecture, UnusableTarget
 from .table import Table, column, table
 
 
@@ -84,9 +84,10 @@ def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Ver
         recorded = claim.verdict
         try:
             decision = decide(claim, nets)
-        except (LookupError, UnusableTarget) as error:
+        except (LookupError, CnnscopeError) as error:
             note = f"not computed: {str(error).splitlines()[0]}"
-            if any(":" in model for model in claim.models):  # of a library that is not here: nothing speaks against it
+            # A library that is not installed speaks against nothing.
+            if isinstance(error, UnusableTarget) and any(":" in model for model in claim.models):
                 recorded = CITED
         if decision.verdict != recorded:
             note = f"the ledger expects '{recorded}'" + (f": {note}" if note else "")

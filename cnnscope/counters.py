@@ -24,7 +24,7 @@ from .arguments import arguments_of, tensors_in
 from .graph import ModelGraph
 from .standins import stand_in
 from .table import Table, column, table
-from .tracing import _random_state_kept, trace
+from .tracing import random_state_kept, trace
 from .units import si
 
 
@@ -90,7 +90,7 @@ def crosscheck(
     rows = [_our_opinion(ours)]
     for name, unit, ask in _COUNTERS:
         try:
-            with warnings.catch_warnings(), _random_state_kept(), torch.no_grad():
+            with warnings.catch_warnings(), random_state_kept(), torch.no_grad():
                 warnings.simplefilter("ignore")
                 rows.append(_opinion(name, unit, ours, ask(ours, model, input, kwargs or {})))
         except Exception as error:  # another project's code on any user's model: its failure is an answer

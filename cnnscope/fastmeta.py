@@ -38,7 +38,10 @@ def intern(meta: Meta) -> int:
 
 
 def meta_of(tensor: torch.Tensor) -> int:
-    return intern(Meta(tuple(tensor.shape), tensor.stride(), tensor.dtype))
+    """The number of a tensor's Meta."""
+    # A plain tuple finds its equal named one; the tuple is made only for what is new.
+    number = _metas.get((tensor.shape, tensor.stride(), tensor.dtype))  # type: ignore[call-overload]
+    return intern(Meta(tuple(tensor.shape), tensor.stride(), tensor.dtype)) if number is None else number
 
 
 def contiguous(shape: Shape) -> Shape:

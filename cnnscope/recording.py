@@ -13,13 +13,15 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .fastmeta import METAS, meta_of
+from .fastmeta import METAS, Meta, meta_of
 from .lifetimes import Memory, Record
 from .signatures import Function, Signature, function_of, remember, remembered, signature_of, with_results
 from .standins import Originals
 
+_META = torch.device("meta")
 _READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 _runs = 0
+_PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
 
 class Known(NamedTuple):
@@ -57,6 +59,7 @@ class Recorder(TorchDispatchMode):
         self.value_storages: list[int] = []
         self.value_names: dict[int, str] = {}
         self.params: list[torch.Tensor] = []
+        self.param_names: list[list[str]] = []
         self.constants: list[torch.Tensor] = []
         self.call = 0
         self.failed_op = ""
@@ -74,18 +77,21 @@ class Recorder(TorchDispatchMode):
         """Declare a tensor that exists before the run; ``kind`` as in ``graph.Storage``."""
         known = self._given.get(id(tensor))
         if known is not None:
+            if known.param >= 0:
+                self.param_names[known.param].append(name)
             return known
         param = -1
         if kind in ("param", "buffer"):
             param = len(self.params)
             self.params.append(tensor)
+            self.param_names.append([name])
         else:
             self.constants.append(tensor)  # keeps its id from being given to another tensor
         storage = tensor.untyped_storage()
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
-        known = self._new_value(meta_of(tensor), number, param)._replace(real=not tensor.is_meta)
+        known = self._new_value(meta_of(tensor), number, param, not tensor.is_meta)
         self._given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
@@ -117,11 +123,11 @@ class Recorder(TorchDispatchMode):
         items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
         return tuple([self.known(item).value for item in items if isinstance(item, torch.Tensor)])
 
-    def _new_value(self, meta: int, storage: int, param: int = -1) -> Known:
+    def _new_value(self, meta: int, storage: int, param: int = -1, real: bool = False) -> Known:
         number = len(self.value_metas)
         self.value_metas.append(meta)
         self.value_storages.append(storage)
-        return Known(self.run, number, meta, storage, param, len(self.records) + 1)
+        return Known(self.run, number, meta, storage, param, len(self.records) + 1, real)
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
@@ -150,6 +156,9 @@ class Recorder(TorchDispatchMode):
                 real = real or known.real
                 inputs.append(known)
                 key.append(known.meta)
+            elif kind in _PLAIN:  # _add would do; this is where a microsecond counts
+                key.append(kind)
+                key.append(value)
             else:
                 real = self._add(value, key, inputs) or real
         for name, value in kwargs.items():
@@ -203,16 +212,18 @@ class Recorder(TorchDispatchMode):
 
     def _new_tensors(self, signature: Signature, inputs: list[Known]) -> Any:
         """New tensors with remembered metadata; nothing runs."""
-        tensors = []
-        numbers = []
-        for number, (shape, stride, dtype), nbytes in signature.outs or ():
-            tensor = torch.empty_strided(shape, stride, dtype=dtype, device="meta")
-            known = self._new_value(number, self.memory.allocated(tensor.untyped_storage(), nbytes))
-            tensor._cnnscope = known  # type: ignore[attr-defined]
-            numbers.append(known.value)
-            tensors.append(tensor)
-        self._record(signature, inputs, tuple(numbers))
+        outs = signature.outs or ()
+        first = len(self.value_metas)
+        tensors = [self._new_tensor(*out) for out in outs]
+        self._record(signature, inputs, tuple(range(first, first + len(outs))))
         return tuple(tensors) if signature.many else tensors[0]
+
+    def _new_tensor(self, number: int, meta: Meta, nbytes: int) -> torch.Tensor:
+        shape, stride, dtype = meta
+        tensor = torch.empty_strided(shape, stride, dtype=dtype, device=_META)
+        storage = self.memory.allocated(tensor.untyped_storage(), nbytes)
+        tensor._cnnscope = self._new_value(number, storage)  # type: ignore[attr-defined]
+        return tensor
 
     def _ask_torch(self, func: Any, signature: Signature, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """Run torch's own kernel, write down what it returns, and remember it if nothing but metadata mattered."""
@@ -261,7 +272,7 @@ class Recorder(TorchDispatchMode):
     def _write(self, signature: Signature, inputs: list[Known], target: torch.Tensor) -> torch.Tensor:
         """An in-place operator: the tensor keeps its memory and holds a new value."""
         before = inputs[0]
-        known = self._new_value(meta_of(target), before.storage, before.param)._replace(real=not target.is_meta)
+        known = self._new_value(before.meta, before.storage, before.param, not target.is_meta)
         self._record(signature, inputs, (known.value,))
         self._writers[before.storage] = len(self.records) - 1
         if id(target) in self._given:

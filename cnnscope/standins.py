@@ -28,11 +28,14 @@ class Originals:
         self.with_data: list[torch.Tensor] = []
         self._model = model
         self._all_registered = False
+        self.lazy = False
 
     def double(self, tensor: torch.Tensor) -> torch.Tensor:
         """The copy of a tensor; a tensor that is on meta already is its own."""
         twin = self.memo.get(id(tensor))
         if twin is None:
+            if type(tensor) is not nn.Parameter and is_lazy(tensor):
+                self.lazy = True
             if tensor.is_meta:
                 twin = tensor
             else:

@@ -135,8 +135,12 @@ def fold(rows: list[R], row_type: type[R], **given: Any) -> R:
     for field in columns(row_type):
         if field.name not in values:
             how = field.metadata["fold"]
-            known = [getattr(row, field.name) for row in rows]
-            values[field.name] = how(values) if callable(how) else _FOLDS[how](known)
+            if callable(how):
+                values[field.name] = how(values)
+            elif how == "none":
+                values[field.name] = None
+            else:
+                values[field.name] = _FOLDS[how]([getattr(row, field.name) for row in rows])
     return row_type(**values)
 
 
@@ -178,7 +182,6 @@ _FOLDS: dict[str, Callable[[list[Any]], Any]] = {
     "first": lambda values: next((value for value in values if value is not None), None),
     "last": lambda values: next((value for value in reversed(values) if value is not None), None),
     "join": lambda values: tuple(item for value in values for item in value),
-    "none": lambda values: None,
 }
 
 

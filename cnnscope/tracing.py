@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from .arguments import arguments_of, named_tensors, tensors_in
-from .assembling import Modules, assemble
+from .assembling import assemble
 from .errors import UntraceableModel, UnusableInput
 from .following import Calls, calls_followed
 from .graph import ModelGraph
@@ -78,7 +77,7 @@ def _traced(model: nn.Module, input: Any, kwargs: Mapping[str, Any], name: str) 
     twin, originals = stand_in(model)
     modules = list(twin.named_modules())
     for _, module in modules:
-        module.training = False
+        module.__dict__["training"] = False
     args, keywords = arguments_of(twin, input, kwargs, originals)
     recorder = Recorder(originals)
     calls = Calls(recorder, twin)
@@ -86,23 +85,23 @@ def _traced(model: nn.Module, input: Any, kwargs: Mapping[str, Any], name: str) 
     outputs: list[int] = []
     failure = None
     try:
-        if any(is_lazy(each) for each in twin.parameters()):
-            with _random_state_kept(), torch.no_grad():
+        if originals.lazy:
+            with random_state_kept(), torch.no_grad():
                 twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
         _give_weights(recorder, modules)
-        with _random_state_kept(), calls_followed(calls, modules), torch.no_grad(), recorder:
+        with random_state_kept(), calls_followed(calls, modules), torch.no_grad(), recorder:
             result = twin(*args, **keywords)
             outputs = [recorder.known(tensor).value for tensor in tensors_in(result)]
     except Exception as error:
         failure = error
     recorder.memory.stop()
-    graph = assemble(recorder, calls.all, modules, name, inputs, outputs)
+    graph = assemble(recorder, calls.all, name, inputs, outputs)
     if failure is not None:
         raise _untraceable(failure, graph, calls.failed, recorder.failed_op) from failure
     return graph
 
 
-def _give_weights(recorder: Recorder, modules: Modules) -> None:
+def _give_weights(recorder: Recorder, modules: list[tuple[str, nn.Module]]) -> None:
     """Declare parameters and buffers."""
     for path, module in modules:
         prefix = f"{path}." if path else ""
@@ -129,7 +128,7 @@ def _without_collection() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """Put back the random states, which a forward may draw from."""
     torch_state, python_state = torch.get_rng_state(), random.getstate()
     numpy = sys.modules.get("numpy")

@@ -76,8 +76,8 @@ def test_formats():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["compare"], ["compare", "resnet18", "nothing"], ["compare", "--winners", "vgg16"], ["compare", "--svg", "lenet5"],
-        ["compare", "--svg", "nothing"], ["compare", "resnet18", "--columns", "nothing"], ["diff", "vgg16"],
+        ["compare"], ["compare", "resnet18", "nothing"], ["compare", "--winners", "vgg16"],
+        ["compare", "--svg", "lenet5"], ["compare", "--svg", "nothing"], ["compare", "resnet18", "--columns", "nothing"], ["diff", "vgg16"],
         ["diff", "vgg16", "nothing"],
     ],
 )  # fmt: skip

@@ -354,7 +354,7 @@ def test_svg_is_well_formed_with_prefixed_unique_ids(name: str) -> None:
     assert "url(" not in text and "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
-@pytest.mark.parametrize("name", ["googlenet", "googlenet_aux", "resnet50", "resnet152", "vgg16", "unet"])
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_aux", "resnet50", "resnet152", "vgg16", "unet", "dense"])
 def test_lines_do_not_cross(name: str) -> None:
     plan = lay_out(compose(traced(name)))
     assert crossings(plan) == 0

@@ -1,13 +1,55 @@
-"""What a network of the zoo costs, counted without cnnscope: by torch itself or from the layers' own shapes."""
+"""What a network of the zoo is and costs, counted without cnnscope: by torch itself or from the layers' own shapes."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+Shapes = dict[str, tuple[int, ...]]
+CIFAR = (1, 3, 32, 32)
+IMAGENET = (1, 3, 224, 224)
+
+
+def picture(size: int) -> tuple[int, int, int, int]:
+    return 1, 3, size, size
+
+
+def on_meta(make: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    with torch.device("meta"):
+        return make(*args, **kwargs).eval()
+
+
+def run(model: nn.Module, shape: Sequence[int]) -> Any:
+    with torch.no_grad():
+        return model(torch.empty(*shape, device="meta"))
+
+
+def shapes(model: nn.Module, shape: Sequence[int]) -> Shapes:
+    """Module path to the shape of its output, without the batch, as seen by forward hooks."""
+    seen: Shapes = {}
+
+    def note(path: str) -> Any:
+        return lambda module, inputs, output: seen.__setitem__(path, tuple(output.shape[1:]))
+
+    for path, module in model.named_modules():
+        if path:
+            module.register_forward_hook(note(path))
+    run(model, shape)
+    return seen
+
+
+def convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:
+    return {path: layer for path, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
+
+
+def millions(count: int, digits: int = 1) -> float:
+    return round(count / 1e6, digits)
 
 
 def parameters(module: nn.Module) -> int:
@@ -25,11 +67,28 @@ def running_statistics(module: nn.Module) -> int:
     return sum(layer.running_mean.numel() + layer.running_var.numel() for layer in layers)
 
 
+class Flops(TorchDispatchMode):
+    """Adds up what torch's own FlopCounterMode counts, by torch's own formulas.
+
+    It leaves out that one's sums for every module, which take most of the time in a net of a thousand layers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func.overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
 def macs(model: nn.Module, shape: Sequence[int]) -> int:
-    """What torch's own counter finds in a model on the meta device; two FLOPs to a multiply-add."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.empty(*shape, device="meta"))
-    return counter.get_total_flops() // 2
+    """What torch's formulas find in a model on the meta device; two FLOPs to a multiply-add."""
+    with Flops() as counter:
+        run(model, shape)
+    return counter.total // 2
 
 
 def depth(model: nn.Module) -> int:
@@ -38,8 +97,8 @@ def depth(model: nn.Module) -> int:
     What only computes the factors that a map is multiplied by, as in an SE block, is on nobody's path: so papers
     count, and SE-ResNet-50 has 50 layers.
     """
-    graph, longest = fx.symbolic_trace(model), {}
-    modules = dict(graph.named_modules())
+    graph = fx.symbolic_trace(model)
+    modules, longest = dict(graph.named_modules()), {}
     for node in graph.graph.nodes:
         sources = node.all_input_nodes[:1] if node.target is operator.mul else node.all_input_nodes
         before = max((longest[source] for source in sources), default=0)

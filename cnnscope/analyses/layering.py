@@ -9,10 +9,10 @@ from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
 from .costs import intensity
 from .op_costs import work
-from .parameters import OpParams, by_reader, first_readers, tally
+from .parameters import by_reader, first_readers, tally
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Layer:
     """One call of a leaf module, or one operator that a larger module calls itself.
 
@@ -49,6 +49,9 @@ class Layer:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Layer)}
+
+
 def layers(graph: ModelGraph) -> Table[Layer]:
     """One row for each call of a module that calls no other, and for each operator outside of those.
 
@@ -59,8 +62,9 @@ def layers(graph: ModelGraph) -> Table[Layer]:
     names: dict[str, int] = {}
     rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
     for each in by_op.get("", ()):
-        own = _params(tally(each.name, each.module, "unused", (each,)))
-        rows.append(Layer(_unique(each.name, names), each.module, "unused", **_work(graph, ()), **own))
+        own = _params([each])
+        name = _unique(each.name, names)
+        rows.append(_layer(name=name, module=each.module, type="unused", **_work(graph, ()), **own))
     return table("layers", rows, Layer, model=graph.name, input=graph.input_text)
 
 
@@ -96,19 +100,26 @@ def _row(
     outputs = call.outputs if whole and call.outputs else ops[-1].outputs[:1] if ops else ()
     inputs = call.inputs if whole and call.inputs else _data_inputs(graph, ops)
     own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
-    return Layer(
-        _unique(name, names),
-        call.module,
-        kind,
-        outputs[0].shape if outputs else None,
+    return _layer(
+        name=_unique(name, names),
+        module=call.module,
+        type=kind,
+        output=outputs[0].shape if outputs else None,
         activation=_allocated(graph, ops, outputs),
         input=inputs[0].shape if inputs else None,
         repeat=call.repeat,
         ops=tuple([op.name for op in ops]),
         **_window(ops, outputs),
         **_work(graph, ops),
-        **(_params(tally(name, call.module, kind, own)) if own else {}),
+        **(_params(own) if own else {}),
     )
+
+
+def _layer(**values: Any) -> Layer:
+    """A Layer without its ``__init__``, which in a frozen class sets each field by a call of its own."""
+    layer = object.__new__(Layer)
+    layer.__dict__.update(_DEFAULTS, **values)
+    return layer
 
 
 def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
@@ -139,16 +150,10 @@ def _allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...
     return sum(storage.bytes for storage in storages.values() if first <= storage.born <= last)
 
 
-def _params(counted: OpParams) -> dict[str, Any]:
-    return {
-        "params": counted.params,
-        "weights": counted.weights,
-        "biases": counted.biases,
-        "norm": counted.norm,
-        "trainable": counted.trainable,
-        "buffers": counted.buffers,
-        "param_bytes": counted.bytes,
-    }
+def _params(own: list[Parameter]) -> dict[str, Any]:
+    counted: dict[str, Any] = tally(own)
+    counted["param_bytes"] = counted.pop("bytes")
+    return counted
 
 
 def _data_inputs(graph: ModelGraph, ops: tuple[Op, ...]) -> tuple[Value, ...]:

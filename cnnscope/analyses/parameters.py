@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from ..graph import ModelGraph, Parameter
 from ..table import Table, column, table
@@ -38,8 +39,8 @@ def params(graph: ModelGraph) -> Table[OpParams]:
     rows = []
     for op in graph:
         shared = () if op.view else tuple(name for name in dict.fromkeys(op.params) if owners[name] != op.name)
-        rows.append(tally(op.name, op.module, op.kind, by_op.get(op.name, ()), shared))
-    rows.extend(tally(each.name, each.module, "unused", (each,)) for each in by_op.get("", ()))
+        rows.append(OpParams(op.name, op.module, op.kind, **tally(by_op.get(op.name, ())), shared=shared))
+    rows.extend(OpParams(each.name, each.module, "unused", **tally([each])) for each in by_op.get("", ()))
     return table("params", rows, OpParams, model=graph.name, input=graph.input_text)
 
 
@@ -68,29 +69,22 @@ def first_readers(graph: ModelGraph) -> dict[str, str]:
     return views | readers
 
 
-def tally(
-    name: str, module: str, kind: str, own: tuple[Parameter, ...] | list[Parameter], shared: tuple[str, ...] = ()
-) -> OpParams:
-    """One row from the parameters that belong to it."""
-    if not own:
-        return OpParams(name, module, kind, shared=shared)
+def tally(own: Sequence[Parameter]) -> dict[str, int]:
+    """Elements of some parameters and buffers by role, as ``OpParams`` has them, and their bytes."""
     count = dict.fromkeys(("weight", "bias", "norm", "buffer"), 0)
     trainable = memory = 0
     for each in own:
-        count[each.role] += each.numel
-        trainable += each.numel if each.trainable else 0
+        size = each.numel
+        count[each.role] += size
+        trainable += size if each.trainable else 0
         memory += each.bytes
-    learned = count["weight"] + count["bias"] + count["norm"]
-    return OpParams(
-        name,
-        module,
-        kind,
-        learned,
-        count["weight"],
-        count["bias"],
-        count["norm"],
-        trainable,
-        count["buffer"],
-        memory,
-        shared,
-    )
+    weights, biases, norm, buffers = count.values()
+    return {
+        "params": weights + biases + norm,
+        "weights": weights,
+        "biases": biases,
+        "norm": norm,
+        "trainable": trainable,
+        "buffers": buffers,
+        "bytes": memory,
+    }

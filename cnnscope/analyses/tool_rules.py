@@ -125,7 +125,7 @@ CONVENTIONS = (
                "convolutions and matrix products, 1 for each result with a bias", _with_bias, "ptflops aten"),
     Convention("+ 2 BN + global pool", "MAC", "fvcore, timm",
                "products without biases; batch norm 2 an element, layer norm 5; adaptive average pooling 1 an input; "
-               "fvcore calls it flops, timm GMACs; torch's attention, which fvcore does not see, is in it as products",
+               "fvcore calls it flops, timm GMACs; torch's attention, which fvcore misses, is in it as products",
                _fvcore, "fvcore"),
     Convention("+ 4 BN + avg pool", "MAC", "thop 0.1.1",
                "convolutions and linear layers without biases; batch norm 4 an element; average pooling", _thop),

@@ -30,7 +30,6 @@ _DEPTH = ("depth",)
 # In this order: the first that gives the printed figure is the one that is named.
 KNOWN = (
     Convention("weights only", _COUNTED, {"roles": ("weight",)}),
-    Convention("without batch norm", _COUNTED, {"roles": ("weight", "bias")}),
     Convention("with running statistics", _COUNTED, {"statistics": True}),
     Convention("with running statistics and a bias for each convolution", _COUNTED, {"statistics": True, "bias": "*"}),
     Convention("K = 1024, weights only", _COUNTED, {"roles": ("weight",)}, kilo=True),

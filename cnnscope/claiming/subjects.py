@@ -56,10 +56,11 @@ class Net:
 
     def calls(self, options: Options) -> list[Call]:
         """The first calls of exactly the modules that ``of`` names, in execution order."""
-        names = [name for name in self._paths if matches(name, several(options.get("of", "")))]
+        of = several(options.get("of", ""))
+        names = {path for path in self._paths if matches(path, of)}
         found = [call for call in self.graph.calls if not call.repeat and call.module in names]
         if not found:
-            raise LookupError(f"{self.graph.name} has no module {options.get('of')!r}")
+            raise LookupError(f"{self.graph.name} calls no module {' or '.join(map(repr, of))}")
         return found
 
 

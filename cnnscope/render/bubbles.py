@@ -1,4 +1,4 @@
-"""The lecture's Comparison slide: accuracy against operations, parameters as the area of a bubble; one SVG, real text."""
+"""The lecture's Comparison slide: accuracy against operations, a bubble's area by parameters; one SVG, real text."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ class Arranger:
     def __init__(self, links: dict[Panel, list[Link]], labels: dict[Signal, str]) -> None:
         self.links = links
         self.labels = labels
+        self._left: dict[Signal, float] = {}  # where each signal left the panel that it was last in
 
     def arrange(self, panel: Panel, *, framed: bool = True) -> Arrangement:
         """Lay out the panel and everything in it."""
@@ -34,11 +35,23 @@ class Arranger:
         }
         links = self.links.get(panel, [])
         lines = grid(list(panel.children), links)
+        self._keep_sides(lines)
         self._measure(lines, inner)
         order_rows(lines)
         place(lines)
         _spread_arrivals(lines)
-        return Frame(panel, lines, inner, self.labels, framed).build()
+        made = Frame(panel, lines, inner, self.labels, framed).build()
+        self._left |= made.bottoms
+        return made
+
+    def _keep_sides(self, lines: Grid) -> None:
+        """Let lines enter in the order in which they left the panel before."""
+        entries = [spot for end, spot in lines.spots.items() if isinstance(end, Port) and end.into]
+        sides = [self._left.get(end.signal) for end in lines.spots if isinstance(end, Port) and end.into]
+        known = [(side, spot) for side, spot in zip(sides, entries, strict=True) if side is not None]
+        if len(known) == len(entries):
+            for i, (_, spot) in enumerate(sorted(known, key=lambda pair: pair[0])):
+                spot.order = i
 
     def _measure(self, lines: Grid, inner: dict[Node, Face | Arrangement]) -> None:
         """Sizes of the spots and, where they are known already, the places where lines touch them."""

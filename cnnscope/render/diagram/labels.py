@@ -19,6 +19,7 @@ _NAMES = {
     "softmax": "Softmax", "_log_softmax": "LogSoftmax", "native_dropout": "Dropout", "cat": "concat",
     "stack": "stack", "constant_pad_nd": "ZeroPad", "reflection_pad2d": "ReflectPad",
     "replication_pad2d": "ReplicatePad", "embedding": "Embedding", "roll": "Roll", "index": "Index",
+    "index_select": "Select",
     "lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN", "pixel_shuffle": "PixelShuffle",
     "einsum": "Einsum", "log_sigmoid_forward": "LogSigmoid", "copy": "Copy", "pow": "Power", "amax": "Max",
     "_fused_rms_norm": "RMSNorm", "mean": "Mean", "bilinear": "Bilinear", "_trilinear": "Bilinear",
