@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
-from .layers import Concat, chain, conv_relu
+from .layers import Concat, SideBranches, chain, conv_relu
 
 # Table 1, the rows of the inception modules. The row of conv1 prints 2.7K parameters and 34M operations:
 # these are of a separable convolution, whereas the 7x7 that the table and Figure 3 name, and that stands
@@ -101,19 +101,6 @@ def from_4e_to_last() -> dict[str, nn.Module]:
         "drop": nn.Dropout(0.4),
         "fc": nn.Linear(1024, 1000),                                    # 1000
     }
-
-
-class SideBranches(nn.Sequential):
-    """A chain in which the layers called aux... hang at the side: the next layer reads what they read."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        sides = []
-        for name, layer in self.named_children():
-            if name.startswith("aux"):
-                sides.append(layer(x))
-            else:
-                x = layer(x)
-        return x, *sides
 
 
 def googlenet() -> nn.Sequential:

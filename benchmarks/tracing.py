@@ -80,7 +80,7 @@ def _torchinfo(model: nn.Module) -> Any:
 
 def _fvcore(model: nn.Module) -> Any:
     analysis = fvcore.nn.FlopCountAnalysis(model, torch.zeros(SHAPE))
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+    return fvcore.nn.flop_count_table(analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False))
 
 
 def _ptflops(model: nn.Module) -> Any:
@@ -90,7 +90,12 @@ def _ptflops(model: nn.Module) -> Any:
 TOOLS = {
     "cnnscope": Tool("cnnscope", "meta", "", _cnnscope),
     "torchinfo": Tool("torchinfo", "meta", "`summary(model, input_data=x)`, without making its text", _torchinfo),
-    "fvcore": Tool("fvcore", "cpu", "`FlopCountAnalysis(model, x).total()`; fails on meta, so it computes", _fvcore),
+    "fvcore": Tool(
+        "fvcore",
+        "cpu",
+        "`flop_count_table(FlopCountAnalysis(model, x))`, its table; fails on meta, so it computes",
+        _fvcore,
+    ),
     "ptflops": Tool("ptflops", "meta", "`get_model_complexity_info`, its default engine", _ptflops),
 }
 BARS = (

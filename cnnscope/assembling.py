@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from .fastmeta import METAS
 from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
 from .recording import Recorder
@@ -105,7 +103,7 @@ def _parameters(recorder: Recorder, ops: list[Op]) -> tuple[Parameter, ...]:
     for tensor, names in zip(recorder.params, recorder.param_names, strict=True):
         known = recorder.known(tensor)
         shape, _, dtype = METAS[known.meta]
-        role = _role(names[0], isinstance(tensor, nn.Parameter), normalising)
+        role = _role(names[0], recorder.memory.kinds[known.storage] == "param", normalising)
         found.append(
             Parameter(names[0], shape, str(dtype)[6:], role, tensor.requires_grad, known.storage, tuple(names))
         )

@@ -18,7 +18,7 @@ class Verdict:
 
     stated: as printed; stated_value: the number that it means, in ``unit``; computed: a number in the same unit or a
     text; None where a graph cannot say. verdict: reproduced, reproduced under convention ..., contradicted or cited.
-    place: the slide, section or table. recorded: the verdict that the ledger expects. module: the net it is measured on.
+    place: slide, section or table. recorded: the verdict that the ledger expects. module: the net it is measured on.
     """
 
     name: str = column("claim", hidden=True)

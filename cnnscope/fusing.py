@@ -6,7 +6,7 @@
   leaves a bias: w' = w g / s, b' = (b - mean) g / s + beta with s = sqrt(var + eps);
 - elementwise operators that alone read a result are computed where it is made, before it is written: activations,
   residual additions, scalings. Whatever else they read must be there by then;
-- what nobody reads is not made (dropout, memory reserved for statistics, the indices of max pooling).
+- what nobody reads is not made (memory reserved for statistics, the indices of max pooling).
 
 A kernel is one pass over memory: an operator that computes or copies, with all that it has taken in. Pooling and
 concatenation take nothing in, as in most engines. MACs are those of the eager program.
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What fusing is about: launches, bytes read and written, and what has to be kept on disk."""
+    """What fusing is about: launches, bytes read and written, and what has to be kept."""
 
     kernels: int
     bytes: int
@@ -62,6 +62,9 @@ class Size(NamedTuple):
 def fused(graph: ModelGraph) -> ModelGraph:
     """The graph that an inference engine runs; each operator names those it took in, in ``attrs["fused"]``.
 
+    Costs, parameters, layers and memory are those of the new graph. Depth and receptive field are matters of the eager
+    one: in the new graph a sum and the convolution that computes it are one operator.
+
     Raises:
         UnusableInput: the graph is a training step, whose results between operators are needed again.
     """
@@ -71,11 +74,7 @@ def fused(graph: ModelGraph) -> ModelGraph:
 
 
 def plan(graph: ModelGraph) -> Plan:
-    """Which operators are computed together, and which batch norms disappear into weights.
-
-    Raises:
-        UnusableInput: the graph is a training step.
-    """
+    """Which operators are computed together, and which batch norms disappear into weights."""
     if graph.train:
         raise UnusableInput(f"{graph.name or 'the graph'} is a training step; only inference is fused")
     planning = _Planning(graph)
@@ -86,7 +85,7 @@ def plan(graph: ModelGraph) -> Plan:
 
 def size(graph: ModelGraph) -> Size:
     """Kernels, bytes moved by them, parameters and buffers of a graph, fused or not."""
-    # What only reserves memory or gives it another shape is no kernel; what nobody knows is taken for one.
+    # What only reserves or reshapes memory is no kernel; what nobody knows is taken for one.
     kernels = sum(rule(op) is not op_rules.untouched for op in graph)
     moved, learned = cost(graph).total, params(graph).total
     return Size(kernels, (moved.bytes_read or 0) + (moved.bytes_written or 0), learned.params, learned.buffers)
@@ -143,8 +142,7 @@ class _Planning:
         if op.kind not in _RESHAPES or op.after:
             return False
         source, result = op.inputs[0], op.outputs[0]
-        kernel = self._alone(op, source)
-        if kernel:
+        if kernel := self._alone(op, source):
             self._tips[result.name] = kernel
             self._shaped[result.name] = (*self._shaped.get(source.name, ()), op.name)
         return True
@@ -154,8 +152,9 @@ class _Planning:
         if op.kind not in _BATCH_NORMS or op.attrs.get("training") or op.after:
             return None
         name = self._alone(op, op.inputs[0])
-        straight = name and not self.kernels[name] and op.inputs[0].name not in self._shaped
-        if not straight or not self._own_weights(self.graph[name]):
+        if not name or self.kernels[name] or op.inputs[0].name in self._shaped:
+            return None
+        if not self._own_weights(self.graph[name]):
             return None
         # The channels are the second dimension, which for products of matrices must be the last.
         if self.graph[name].kind != "convolution" and len(op.inputs[0].shape) != 2:
@@ -245,10 +244,9 @@ def _written_unseen(graph: ModelGraph) -> set[int]:
 
 
 def _computing_readers(graph: ModelGraph) -> dict[int, set[str]]:
-    """Operators other than views that read a storage that was there before the run."""
+    """Operators other than views that read each storage."""
     found: dict[int, set[str]] = {}
     for op in graph:
-        for value in op.inputs:
-            if not op.view and graph.storages[value.storage].born < 0:
-                found.setdefault(value.storage, set()).add(op.name)
+        for value in () if op.view else op.inputs:
+            found.setdefault(value.storage, set()).add(op.name)
     return found

@@ -7,6 +7,7 @@ on the copy.
 from __future__ import annotations
 
 import copy
+import io
 from collections import OrderedDict
 from typing import Any
 
@@ -101,6 +102,9 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     if type(module).__name__ == "OptimizedModule":  # torch.compile's wrapper: trace what it wraps
         return _clone(module._orig_mod, originals)  # type: ignore[arg-type]
     cls = type(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        memo[id(module)] = _scripted(module)
+        return memo[id(module)]
     if _copies_itself(cls):
         originals.register_all()
         return copy.deepcopy(module, memo).to("meta")
@@ -120,6 +124,14 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
         else:
             attributes[name] = _copied(value, originals)
     return twin
+
+
+def _scripted(module: torch.jit.ScriptModule) -> nn.Module:
+    """A script module lives in C++ and is copied by its own serialisation, which can leave the data behind."""
+    stored = io.BytesIO()
+    torch.jit.save(module, stored)
+    stored.seek(0)
+    return torch.jit.load(stored, map_location="meta")
 
 
 def _copied(value: Any, originals: Originals) -> Any:

@@ -77,8 +77,8 @@ def test_formats():
     "arguments",
     [
         ["compare"], ["compare", "resnet18", "nothing"], ["compare", "--winners", "vgg16"],
-        ["compare", "--svg", "lenet5"], ["compare", "--svg", "nothing"], ["compare", "resnet18", "--columns", "nothing"], ["diff", "vgg16"],
-        ["diff", "vgg16", "nothing"],
+        ["compare", "--svg", "lenet5"], ["compare", "--svg", "nothing"],
+        ["compare", "resnet18", "--columns", "nothing"], ["diff", "vgg16"], ["diff", "vgg16", "nothing"],
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_error(arguments):
@@ -154,6 +154,7 @@ def test_every_cited_figure_has_its_source_and_a_model_once():
     names = [each["model"] for each in data["network"]]
     assert len(set(names)) == len(names)
     assert all(each["source"] in data["source"] and 0 < each["top1"] < 100 for each in data["network"])
+    assert set(names) | {each["model"] for each in data["winner"] if "model" in each} <= set(cnnscope.names())
     assert len(comparing.cited()) == 11 and [each["model"] for each in comparing.cited(["vgg16", "lenet5"])] == [
         "vgg16"
     ]

@@ -193,6 +193,14 @@ def test_lazy_modules_get_their_parameters_from_the_run():
     assert isinstance(model[0].weight, nn.parameter.UninitializedParameter), "the user's model stays lazy"
 
 
+def test_script_modules_are_traced_through():
+    model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))), nn.Conv2d(4, 2, 1))
+    graph = cnnscope.trace(model, (1, 3, 8, 8))
+    assert params_of(graph) == sum(p.numel() for p in model.parameters())
+    assert cnnscope.cost(graph).total.macs == 36 * (4 * 27 + 8)
+    assert all(not p.is_meta for p in model.parameters())
+
+
 # -- what goes in, what comes out -------------------------------------------------------------------------------------
 
 

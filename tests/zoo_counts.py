@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 Shapes = dict[str, tuple[int, ...]]
 CIFAR = (1, 3, 32, 32)
@@ -67,28 +66,15 @@ def running_statistics(module: nn.Module) -> int:
     return sum(layer.running_mean.numel() + layer.running_var.numel() for layer in layers)
 
 
-class Flops(TorchDispatchMode):
-    """Adds up what torch's own FlopCounterMode counts, by torch's own formulas.
-
-    It leaves out that one's sums for every module, which take most of the time in a net of a thousand layers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func.overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=output)
-        return output
+def run_counted(model: nn.Module, shape: Sequence[int]) -> tuple[Any, int]:
+    """The output on the meta device, and the MACs that torch's own counter finds; two FLOPs to a multiply-add."""
+    with FlopCounterMode(display=False) as counter:
+        output = run(model, shape)
+    return output, counter.get_total_flops() // 2
 
 
 def macs(model: nn.Module, shape: Sequence[int]) -> int:
-    """What torch's formulas find in a model on the meta device; two FLOPs to a multiply-add."""
-    with Flops() as counter:
-        run(model, shape)
-    return counter.total // 2
+    return run_counted(model, shape)[1]
 
 
 def depth(model: nn.Module) -> int:

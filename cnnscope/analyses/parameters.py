@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from ..graph import ModelGraph, Parameter
 from ..table import Table, column, table
@@ -69,7 +70,7 @@ def first_readers(graph: ModelGraph) -> dict[str, str]:
     return views | readers
 
 
-def tally(own: Sequence[Parameter]) -> dict[str, int]:
+def tally(own: Sequence[Parameter]) -> dict[str, Any]:
     """Elements of some parameters and buffers by role, as ``OpParams`` has them, and their bytes."""
     count = dict.fromkeys(("weight", "bias", "norm", "buffer"), 0)
     trainable = memory = 0

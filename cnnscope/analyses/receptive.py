@@ -30,9 +30,7 @@ from .windows import (
     widened,
 )
 
-Rule = Callable[
-    [Op, Sequence[Windows]], Sequence[Windows]
-]  # of one axis: what each input sees -> what each output sees
+Rule = Callable[[Op, Sequence[Windows]], Sequence[Windows]]  # from what each input sees, of one axis, to each output
 Seen = tuple[Windows, ...] | None  # by axis; None: unknown
 Number = int | float
 
@@ -54,7 +52,7 @@ class Field:
     size: Shape | None = column("field", "shape", fold="last", default=None)
     jump: tuple[Number | None, ...] | None = column("jump", "shape", fold="last", default=None)
     start: tuple[int | None, ...] | None = column("start", "shape", fold="last", default=None)
-    whole: bool | None = column("whole input", "flag", fold="last", default=False)
+    whole: bool | None = column("whole input", "flag", fold="max", default=False)
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
@@ -77,7 +75,7 @@ def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> 
             if op.phase == "forward" and (not op.view or op.name in missing):
                 field = known.get(op.outputs[0].name, ()) if op.outputs else ()
                 rows.append(_row(op, field, lengths, (op.kind,) if op.name in missing else ()))
-        notes = (f"of {source.name} ({'x'.join(map(str, source.shape))}); sizes are not clipped to the input",)
+        notes = (f"fields in {source.name} ({'x'.join(map(str, source.shape))}), not clipped to it",)
     return table("receptive field", rows, Field, model=graph.name, input=graph.input_text, notes=notes)
 
 

@@ -130,8 +130,8 @@ CONVENTIONS = (
     Convention("+ 4 BN + avg pool", "MAC", "thop 0.1.1",
                "convolutions and linear layers without biases; batch norm 4 an element; average pooling", _thop),
     Convention("+ bias + 2 BN + ReLU + pool", "MAC", "ptflops 0.7",
-               "products with biases; batch norm 2 an element; layers that call a counted function count twice: linear, "
-               "ReLU, pooling", _ptflops, "ptflops"),
+               "products with biases; batch norm 2 an element; layers that call a counted function count twice: "
+               "linear, ReLU, pooling", _ptflops, "ptflops"),
     Convention("2 x (conv + linear)", "FLOP", "torch, Canziani et al.",
                "2 for each multiply-add; as torch.utils.flop_counter, Canziani's G-Ops and SqueezeNet's README",
                _doubled, "torch.utils.flop_counter"),

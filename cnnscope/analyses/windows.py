@@ -48,6 +48,12 @@ class Motion(NamedTuple):
         turn, rest = divmod(index, len(self.lows))
         return self.lows[rest] + self.advance * turn, self.highs[rest] + self.advance * turn
 
+    def entries(self, count: int) -> Sequence[tuple[Place, Place]]:
+        """low and high at the first indices."""
+        if count == len(self.lows):
+            return list(zip(self.lows, self.highs, strict=True))
+        return [self.at(i) for i in range(count)]
+
     def span(self) -> tuple[Place, Place]:
         """The lowest low and the highest high of all indices."""
         if self.advance is None:
@@ -112,20 +118,29 @@ def _shortest(size: int, advance: int | None, lows: tuple[Place, ...], highs: tu
         advance, count, lows, highs = None, size, lows[:size], highs[:size]
     if count == 1:
         return Motion(size, advance or 0, (0,), (0,))
-    for period in range(1, count // 2 + 1):
-        step = lows[period] - lows[0]
-        if advance is not None and (count % period or step * (count // period) != advance):
-            continue
-        if (
-            highs[period] - highs[0] == step
-            and abs(step) < NOWHERE
-            and all(lows[i] - lows[i - period] == step == highs[i] - highs[i - period] for i in range(period, count))
-        ):
-            return Motion(size, int(step), lows[:period], highs[:period])
+    steps = [(b - a, d - c) for a, b, c, d in zip(lows, lows[1:], highs, highs[1:], strict=False)]
+    if advance is not None:
+        steps.append((advance + lows[0] - lows[-1], advance + highs[0] - highs[-1]))
+    period = _period(steps) if NOWHERE not in lows else count
+    if count % period == 0 if advance is not None else period <= count // 2:
+        low = sum(step for step, _ in steps[:period])
+        if low == sum(step for _, step in steps[:period]):
+            return Motion(size, int(low), lows[:period], highs[:period])
     return Motion(size, advance, lows, highs)
 
 
-@lru_cache(maxsize=4096)
+def _period(items: Sequence[object]) -> int:
+    """The least p with items[i] == items[i - p] for all i >= p (Knuth, Morris, Pratt)."""
+    borders = [0]  # of each beginning, the length of the longest part that it both begins and ends with
+    for item in items[1:]:
+        border = borders[-1]
+        while border and item != items[border]:
+            border = borders[border - 1]
+        borders.append(border + (item == items[border]))
+    return len(items) - borders[-1]
+
+
+@lru_cache(maxsize=512)
 def reread(motion: Motion, reads: Reads) -> Placed | None:
     """The motion along the output of an operator that reads along this one; None if it reads nothing that sees."""
     period, count, advance = len(motion.lows), reads.size, None
@@ -151,13 +166,13 @@ def _merged(outer: Motion, inner: Motion) -> Motion:
         return outer if inner.size == 1 else inner
     if inner.still and outer.still:
         return still(outer.size * inner.size)
-    inside = [inner.at(i) for i in range(inner.size)]
+    inside = inner.entries(inner.size)
     lows = tuple([low + each for low in outer.lows for each, _ in inside])
     highs = tuple([high + each for high in outer.highs for _, each in inside])
     return _shortest(outer.size * inner.size, outer.advance, lows, highs)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _split(motion: Motion, inner: int) -> list[tuple[Motion, Motion, Place, Place]]:
     """One dimension as two, (outer, inner, low, high); rows that move differently inside become several."""
     outer = motion.size // inner
@@ -169,8 +184,9 @@ def _split(motion: Motion, inner: int) -> list[tuple[Motion, Motion, Place, Plac
         if repeat // inner <= outer:
             rows, advance = repeat // inner, motion.advance * (repeat // len(motion.lows))
     profiles: dict[Motion, tuple[list[Place], list[Place]]] = {}
+    everything = motion.entries(rows * inner)
     for row in range(rows):
-        entries = [motion.at(row * inner + i) for i in range(inner)]
+        entries = everything[row * inner : (row + 1) * inner]
         placed = normal(inner, None, [low for low, _ in entries], [high for _, high in entries])
         if placed is not None:
             lows, highs = profiles.setdefault(placed[0], ([NOWHERE] * rows, [-NOWHERE] * rows))
@@ -257,7 +273,7 @@ def _united(one: Window, two: Window) -> Window | None:
     if not differing:
         return Window(min(one.low, two.low), max(one.high, two.high), one.motions)
     for a, b in ((one, two), (two, one)):
-        wide = widened(b, range(len(b.motions)))
+        wide = widened(b, range(len(b.motions))) if a.still else b
         if a.still and a.low <= wide.low and a.high >= wide.high:
             return a
     if len(differing) > 1:
@@ -273,7 +289,7 @@ def _hull(one: Window, two: Window, dim: int) -> Placed | None:
     if a.advance is not None and b.advance is not None and a.advance * len(b.lows) == b.advance * len(a.lows):
         count = math.lcm(len(a.lows), len(b.lows))
         advance = a.advance * (count // len(a.lows))
-    pairs = [(a.at(i), b.at(i)) for i in range(count)]
+    pairs = list(zip(a.entries(count), b.entries(count), strict=True))
     lows = [min(one.low + x[0], two.low + y[0]) for x, y in pairs]
     highs = [max(one.high + x[1], two.high + y[1]) for x, y in pairs]
     return normal(a.size, advance, lows, highs)
@@ -294,17 +310,16 @@ def read(windows: Windows, reads: dict[int, Reads]) -> Windows:
     return windows
 
 
+@lru_cache(maxsize=64)
 def size_and_start(windows: Windows) -> tuple[int, int | None]:
     """The widest stretch that an element sees, and where that of the first element begins (None: it sees nothing)."""
-    width = max(
-        a.high - b.low + 1 + sum(map(_widest, a.motions, b.motions)) for a in windows for b in windows
-    )  # the hull's high is some Window's and its low is some Window's
+    # The hull's high is that of some Window, and its low that of some Window.
+    widths = [a.high - b.low + 1 + sum(map(_widest, a.motions, b.motions)) for a in windows for b in windows]
     start = min(w.at((0,) * len(w.motions))[0] for w in windows)
-    return int(width), None if start == NOWHERE else int(start)
+    return int(max(widths)), None if start == NOWHERE else int(start)
 
 
 def _widest(a: Motion, b: Motion) -> Place:
-    if a == b and len(a.lows) == 1:
-        return 0
-    count = min(len(a.lows), a.size) if a == b else a.size
-    return max(a.at(i)[1] - b.at(i)[0] for i in range(count))
+    if a == b:
+        return max(high - low for low, high in zip(a.lows[: a.size], a.highs, strict=False))
+    return max(x[1] - y[0] for x, y in zip(a.entries(a.size), b.entries(a.size), strict=True))

@@ -8,4 +8,6 @@
     conventions   the ways of counting that are in use
     deciding      stated against computed, to a verdict
     listing       verdicts as text, Markdown, CSV and JSON
+
+``cnnscope.claims`` brings them together.
 """

@@ -33,7 +33,6 @@ KNOWN = (
     Convention("with running statistics", _COUNTED, {"statistics": True}),
     Convention("with running statistics and a bias for each convolution", _COUNTED, {"statistics": True, "bias": "*"}),
     Convention("K = 1024, weights only", _COUNTED, {"roles": ("weight",)}, kilo=True),
-    Convention("K = 1024", _COUNTED, {}, kilo=True),
     Convention("MB = 2^20 bytes", ("size", "memory"), {"per": _MIB}),
     Convention("convolutions only", _WORK, {"kinds": ("convolution",)}),
     Convention("with one addition for each output", _WORK, {"outputs": True}),

@@ -23,6 +23,13 @@ UNDECIDABLE = {
 }
 
 
+def parts(measure: Measure) -> list[Measure]:
+    """The measures that a measure is made of; none where it is a quantity of a net."""
+    if "each" in measure:
+        return [{**measure["each"], "model": model} for model in measure["models"]]
+    return [part for part in measure.get("of", ()) if isinstance(part, Mapping)]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
     """One figure as somebody prints it, with the way to compute it where a graph can decide it.
@@ -69,7 +76,7 @@ class Claim:
             each = pending.pop(0)
             if each is not None:
                 found |= dict.fromkeys([each["model"]] if "model" in each else ())
-                pending.extend(part for part in each.get("of", ()) if isinstance(part, Mapping))
+                pending.extend(parts(each))
         return tuple(found)
 
     @property

@@ -3,7 +3,7 @@
 A measure is data: ``{ what = "params", model = "googlenet", of = "inception4c" }`` is a quantity of a net, with the
 options of ``quantities`` and these: ``input``, the shape to trace with instead of the net's own; ``cut``, to a multiple
 of which it is rounded down; ``times`` and ``per``, by which it is multiplied and divided. The rest is arithmetic over
-measures, listed in ``of``.
+measures, listed in ``of``; or ``each``, a measure without its net, of each of ``models``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import zoo
-from .ledger import Measure
+from .ledger import Measure, parts
 from .nets import Nets
 from .quantities import QUANTITIES
 
@@ -42,7 +42,7 @@ def _scaled(number: float, measure: Measure) -> float:
 
 
 def _numbers(measure: Measure, nets: Nets) -> list[float]:
-    found = [value(part, nets) for part in measure["of"]]
+    found = [value(part, nets) for part in parts(measure)]
     texts = [each for each in found if isinstance(each, str)]
     if texts:
         raise TypeError(f"cannot compute with {texts[0]!r}, in {measure}")
@@ -72,17 +72,19 @@ def _sum(measure: Measure, nets: Nets) -> Number:
 
 
 def _list(measure: Measure, nets: Nets) -> Number:
-    return ", ".join(str(value(part, nets)) for part in measure["of"])
+    return ", ".join(str(value(part, nets)) for part in parts(measure))
 
 
 def _largest(measure: Measure, nets: Nets) -> Number:
-    """Which is the largest, by its ``name``."""
-    return str(max(measure["of"], key=lambda part: value(part, nets))["name"])
+    """The name of the largest, or its net where it has no ``name``."""
+    found = max(parts(measure), key=lambda part: value(part, nets))
+    return str(found.get("name", found["model"]))
 
 
 def _smallest(measure: Measure, nets: Nets) -> Number:
-    """Which is the smallest, by its ``name``."""
-    return str(min(measure["of"], key=lambda part: value(part, nets))["name"])
+    """The name of the smallest, or its net where it has no ``name``."""
+    found = min(parts(measure), key=lambda part: value(part, nets))
+    return str(found.get("name", found["model"]))
 
 
 def _stated(measure: Measure, nets: Nets) -> Number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import UntraceableModel
+from ..errors import CnnscopeError, UntraceableModel
 from ..graph import ModelGraph
 from .subjects import Net
 
@@ -13,7 +13,7 @@ class Nets:
     """``nets("vgg16")``, ``nets("wrn(depth=40, k=8)")``, ``nets("timm:resnet50", (1, 3, 224, 224))``."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, tuple[int, ...] | None], Net] = {}
+        self._known: dict[tuple[str, tuple[int, ...] | None], Net | CnnscopeError] = {}
 
     def __call__(self, model: str, input: Sequence[int] | None = None) -> Net:
         """The net on this input, or on its own where none is given.
@@ -21,11 +21,18 @@ class Nets:
         Raises:
             UnknownArchitecture: the zoo has no net of that name.
             UnusableTarget: the library is not installed, or the net has no such parameters.
+            UntraceableModel: it cannot be run.
         """
         key = model, tuple(input) if input else None
         if key not in self._known:
-            self._known[key] = Net(self.graph(*key))
-        return self._known[key]
+            try:
+                self._known[key] = Net(self.graph(*key))
+            except CnnscopeError as error:  # once: the next claim on it need not try again
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, CnnscopeError):
+            raise found
+        return found
 
     def graph(self, model: str, input: tuple[int, ...] | None) -> ModelGraph:
         """The graph, freshly traced."""

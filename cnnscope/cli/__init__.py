@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import comparing, graphing, listing, reconciling, sizing, tabling
+from . import claiming, comparing, graphing, listing, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -96,3 +96,4 @@ main.add_command(sizing.size)
 main.add_command(comparing.compare)
 main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
+main.add_command(claiming.claims)

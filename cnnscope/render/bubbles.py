@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..units import si
+from .bubble_labels import Box, Circle, Line, leader, place
 from .diagram.markup import element, escape
 from .diagram.metrics import width
 
@@ -19,7 +20,6 @@ _INK, _GRAY, _LINE = "#1f2933", "#5f6b7a", "#dfe3e8"
 _COLORS = ("#3b6fb6", "#c8553d", "#3d8b5a", "#8a5fa8", "#c08a1e", "#2f8f9d", "#a14a76", "#6b7280")
 _TEXT = 12.5
 _SMALL = 11.0
-_LINE_HEIGHT = 14.0
 
 
 class Bubble(NamedTuple):
@@ -30,30 +30,6 @@ class Bubble(NamedTuple):
     operations: int
     params: int
     source: str = ""
-
-
-class Box(NamedTuple):
-    """A rectangle by its corners."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    def overlaps(self, other: Box, gap: float = 0.0) -> bool:
-        across = self.x0 < other.x1 + gap and other.x0 < self.x1 + gap
-        return across and self.y0 < other.y1 + gap and other.y0 < self.y1 + gap
-
-
-class _Circle(NamedTuple):
-    x: float
-    y: float
-    r: float
-
-    def touches(self, box: Box) -> bool:
-        dx = max(box.x0 - self.x, 0, self.x - box.x1)
-        dy = max(box.y0 - self.y, 0, self.y - box.y1)
-        return math.hypot(dx, dy) < self.r
 
 
 def comparison(
@@ -68,13 +44,13 @@ def comparison(
         raise ValueError("no network to draw")
     xs = ticks(0, max(each.operations for each in bubbles) / 1e9 * 1.1)
     worst, best = (f(each.accuracy for each in bubbles) for f in (min, max))
-    ys = ticks(worst - 3, best + 2)
+    ys = ticks(worst - 3, best + 4)
     scale = _LARGEST / math.sqrt(max(each.params for each in bubbles))
     circles = []
     for each in bubbles:
         x = _LEFT + (each.operations / 1e9 - xs[0]) / (xs[-1] - xs[0]) * (_RIGHT - _LEFT)
         y = _BOTTOM - (each.accuracy - ys[0]) / (ys[-1] - ys[0]) * (_BOTTOM - _TOP)
-        circles.append(_Circle(x, y, max(scale * math.sqrt(each.params), 2.5)))
+        circles.append(Circle(x, y, max(scale * math.sqrt(each.params), 2.5)))
     sources = [f"Accuracy: {text}" for text in dict.fromkeys(each.source for each in bubbles) if text]
     footer = [line for text in (*sources, *notes) for line in _wrapped(text, _RIGHT - 24, _SMALL)]
     body = [
@@ -132,7 +108,7 @@ def _axes(xs: Sequence[float], ys: Sequence[float], title: str) -> Iterator[str]
     )
 
 
-def _drawn(bubbles: Sequence[Bubble], circles: Sequence[_Circle]) -> Iterator[str]:
+def _drawn(bubbles: Sequence[Bubble], circles: Sequence[Circle]) -> Iterator[str]:
     """Large ones first, so that small ones lie upon them; a family of nets has one colour."""
     families = list(dict.fromkeys(_family(each.label) for each in bubbles))
     for i in sorted(range(len(bubbles)), key=lambda i: -circles[i].r):
@@ -153,50 +129,26 @@ def _family(label: str) -> str:
 # -- labels -----------------------------------------------------------------------------------------------------------
 
 
-def _labelled(bubbles: Sequence[Bubble], circles: Sequence[_Circle]) -> Iterator[str]:
+def _labelled(bubbles: Sequence[Bubble], circles: Sequence[Circle]) -> Iterator[str]:
     """Two lines beside each bubble, where nothing else is; a thin line leads there if it is not close."""
     placed: list[Box] = []
+    leaders: list[Line] = []
+    within = Box(_LEFT + 2, _TOP + 2, _RIGHT - 2, _BOTTOM - 2)
     # The crowded ones choose first: those with most bubbles near.
     order = sorted(range(len(bubbles)), key=lambda i: -sum(math.dist(circles[i][:2], c[:2]) < 120 for c in circles))
     for i in order:
-        lines = (bubbles[i].label, f"{bubbles[i].accuracy:g} %, {si(bubbles[i].params, 3)} params")
+        lines = (bubbles[i].label, f"{bubbles[i].accuracy:.4g} %, {si(bubbles[i].params, 3)} params")
         wide = max(width(lines[0], _TEXT, bold=True), width(lines[1], _SMALL)) + 4
-        box = _place(circles[i], wide, 2 * _LINE_HEIGHT, [c for k, c in enumerate(circles) if k != i], placed)
+        others = [c for k, c in enumerate(circles) if k != i]
+        box = place(circles[i], (wide, 28.0), others, placed, leaders, within)
         placed.append(box)
-        yield from _leader(circles[i], box)
+        line = leader(circles[i], box)
+        if line:
+            leaders.append(line)
+            (x, y), (xx, yy) = line
+            yield element("path", d=f"M{x:.1f} {y:.1f}L{xx:.1f} {yy:.1f}", stroke=_GRAY, stroke_width=0.8)
         yield _text(box.x0 + 2, box.y0 + 11, lines[0], _TEXT, _INK, bold=True)
         yield _text(box.x0 + 2, box.y0 + 24, lines[1], _SMALL, _GRAY)
-
-
-def _place(own: _Circle, wide: float, high: float, others: Sequence[_Circle], placed: Sequence[Box]) -> Box:
-    """The free place with the least to cover and the shortest way; labels never overlap one another."""
-    best: tuple[float, Box] | None = None
-    for away in (5, 14, 26, 40, 58, 80, 110, 150, 200, 260):
-        for angle in range(0, 360, 15):
-            dx, dy = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
-            # The near edge of the label touches the ring at this distance.
-            x = own.x + dx * (own.r + away) + (dx - 1) * wide / 2
-            y = own.y + dy * (own.r + away) + (dy - 1) * high / 2
-            box = Box(x, y, x + wide, y + high)
-            inside = box.x0 >= _LEFT + 2 and box.x1 <= _RIGHT - 2 and box.y0 >= _TOP + 2 and box.y1 <= _BOTTOM - 2
-            if not inside or any(box.overlaps(each, 2) for each in placed):
-                continue
-            covered = sum(circle.touches(box) for circle in others) + own.touches(box)
-            cost = away + 90 * covered + 4 * (angle % 90 != 0)
-            if best is None or cost < best[0]:
-                best = cost, box
-    if best is None:  # more labels than room: below the axis line, one under the other
-        y = max((each.y1 for each in placed), default=_TOP)
-        return Box(_LEFT + 2, y + 2, _LEFT + 2 + wide, y + 2 + high)
-    return best[1]
-
-
-def _leader(circle: _Circle, box: Box) -> Iterator[str]:
-    x, y = min(max(circle.x, box.x0), box.x1), min(max(circle.y, box.y0), box.y1)
-    far = math.hypot(x - circle.x, y - circle.y)
-    if far > circle.r + 10:
-        start = (circle.x + (x - circle.x) * circle.r / far, circle.y + (y - circle.y) * circle.r / far)
-        yield element("path", d=f"M{start[0]:.1f} {start[1]:.1f}L{x:.1f} {y:.1f}", stroke=_GRAY, stroke_width=0.8)
 
 
 # -- legend and text --------------------------------------------------------------------------------------------------

@@ -10,24 +10,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 Paper = Mapping[str, Any]
+Model = Mapping[str, Any]
+
+NAME_WIDTH = 20  # a longer name has a line of its own
+HINT = (
+    "cnnscope table NAME shows what one costs.",
+    "A name with parentheses is a family, with its defaults: 'wrn' alone means those,",
+    "and cnnscope table 'wrn(depth=16, k=4)' shows another member.",
+)
 
 
 def as_text(papers: Iterable[Paper]) -> str:
-    """Chapters, under each its papers, under each its architectures with what they are."""
-    papers = list(papers)
+    """Chapters, under each its papers, under each its architectures with what they are.
+
+    What a family has made is named under it, without a description: all that differs are the parameters.
+    """
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    name_width = max((len(model["name"]) for paper in papers for model in _models(paper)), default=0)
     lines = []
     for chapter, group in _chapters(papers):
         lines.append(chapter)
         for paper in group:
-            lines.extend(textwrap.wrap(_citation(paper), width, initial_indent="  ", subsequent_indent="  "))
+            lines += _wrapped(_citation(paper), "  ", "  ", width)
+            members = _members(paper)
+            named = {model["name"] for made in members.values() for model in made}
             for model in _models(paper):
-                lead = f"    {model['name']:<{name_width}}  "
-                text = textwrap.wrap(_described(model), width, initial_indent=lead, subsequent_indent=" " * len(lead))
-                lines.extend(text or [lead.rstrip()])
+                if model["name"] not in named:
+                    lines += _entry(model, members.get(model["name"], []), width)
         lines.append("")
-    return "\n".join([*lines, "cnnscope table NAME shows what one costs."])
+    return "\n".join([*lines, *(line for hint in HINT for line in _wrapped(hint, "", "", width))])
 
 
 def as_markdown(papers: Iterable[Paper]) -> str:
@@ -37,7 +47,7 @@ def as_markdown(papers: Iterable[Paper]) -> str:
         lines += [f"## {chapter}", ""]
         for paper in group:
             lines += [_citation(paper), ""]
-            lines += [f"- `{model['name']}`: {_described(model)}" for model in _models(paper)]
+            lines += [f"- `{_called(model)}`: {_described(model)}" for model in _models(paper)]
             lines.append("")
     return "\n".join(lines)
 
@@ -58,19 +68,63 @@ def _chapters(papers: Iterable[Paper]) -> Iterator[tuple[str, Iterator[Paper]]]:
     return itertools.groupby(papers, key=lambda paper: paper["chapter"])
 
 
-def _models(paper: Paper) -> list[Mapping[str, Any]]:
+def _models(paper: Paper) -> list[Model]:
     return list(paper.get("model", ()))
+
+
+def _members(paper: Paper) -> dict[str, list[Model]]:
+    """Name of a family to the architectures that its builder makes, each a name for some parameters."""
+    families = {model["build"]: model["name"] for model in _models(paper) if "parameters" in model}
+    members: dict[str, list[Model]] = {}
+    for model in _models(paper):
+        if "parameters" not in model and model["build"] in families:
+            members.setdefault(families[model["build"]], []).append(model)
+    return members
+
+
+def _entry(model: Model, members: list[Model], width: int) -> list[str]:
+    """A name and beside it what it is; what a family has made, below."""
+    margin = " " * (4 + NAME_WIDTH + 2)
+    lead = f"    {_called(model):<{NAME_WIDTH}}  "
+    if len(lead) > len(margin):
+        lines = [lead.rstrip(), *_wrapped(_described(model), margin, margin, width)]
+    else:
+        lines = _wrapped(_described(model), lead, margin, width) or [lead.rstrip()]
+    if members:
+        lines += _wrapped("named: " + ", ".join(map(_with_aliases, members)), margin, margin + "  ", width)
+    return lines
+
+
+def _called(model: Model) -> str:
+    """How to ask for it: by its name, a family with its parameters, ``wrn(depth=28, k=10)``."""
+    if "parameters" not in model:
+        return str(model["name"])
+    return f"{model['name']}({', '.join(f'{key}={value!r}' for key, value in model['parameters'].items())})"
+
+
+def _with_aliases(model: Model) -> str:
+    """The name, and in brackets other ones but for those that only have their underscores elsewhere."""
+    plain = model["name"].replace("_", "")
+    others = [alias for alias in model.get("aliases", ()) if alias.replace("_", "") != plain]
+    return model["name"] + (f" [{', '.join(others)}]" if others else "")
+
+
+def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _citation(paper: Paper) -> str:
     """``Title (Simonyan, Zisserman; ICLR 2015; arXiv:1409.1556)``."""
-    authors = [name.split()[-1] for name in paper["authors"].split(", ")]
-    who = ", ".join(authors) if len(authors) <= 3 else f"{authors[0]} et al."
+    named, others, _ = paper["authors"].partition(" and others")
+    authors = [name.split()[-1] for name in named.split(", ")]
+    who = f"{authors[0]} et al." if others or len(authors) > 3 else ", ".join(authors)
     where = f"{paper['venue']} {paper['year']}"
     arxiv = f"; arXiv:{paper['arxiv']}" if paper.get("arxiv") else ""
     return f"{paper['title']} ({who}; {where}{arxiv})"
 
 
-def _described(model: Mapping[str, Any]) -> str:
+def _described(model: Model) -> str:
     aliases = model.get("aliases", ())
     return model.get("summary", "") + (f" (also: {', '.join(aliases)})" if aliases else "")
