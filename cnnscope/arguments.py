@@ -42,7 +42,8 @@ def arguments_of(
 def named_tensors(model: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
     """Each input tensor under the name of its argument, with its place in a structure: ``batch.image``, ``x.0``."""
     try:
-        names = [name for name, p in inspect.signature(model.forward).parameters.items() if p.kind <= p.POSITIONAL_OR_KEYWORD]  # fmt: skip
+        parameters = inspect.signature(model.forward).parameters.items()
+        names = [name for name, parameter in parameters if parameter.kind <= parameter.POSITIONAL_OR_KEYWORD]
     except (TypeError, ValueError):
         names = []
     names += [f"input{i}" for i in range(len(names), len(args))]

@@ -23,7 +23,7 @@ from .analyses.op_costs import rule
 from .analyses.parameters import params
 from .errors import UnusableInput
 from .graph import ModelGraph, Op, Value
-from .units import binary, si
+from .units import binary
 
 PRODUCTS = ("convolution", "addmm", "mm", "linear", "bmm", "baddbmm")
 _BATCH_NORMS = ("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
@@ -95,12 +95,10 @@ def savings(before: ModelGraph, after: ModelGraph) -> tuple[str, ...]:
     """What fusing brings, in lines to stand under a table of the fused graph."""
     old, new = size(before), size(after)
     gone = f" ({1 - new.bytes / old.bytes:.0%} less)" if old.bytes else ""
-    inside = sum(op.attrs.get("fused_flops", 0) for op in after)
     return (
         f"fused: {new.kernels:,} kernels instead of {old.kernels:,}",
         f"bytes moved {binary(new.bytes)} instead of {binary(old.bytes)}{gone}",
         f"parameters {new.params:,} instead of {old.params:,}; buffers {new.buffers:,} instead of {old.buffers:,}",
-        f"FLOPs are those of products and biases; {si(inside)} more for what the kernels took in",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -129,9 +130,11 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
 def _scripted(module: torch.jit.ScriptModule) -> nn.Module:
     """A script module lives in C++ and is copied by its own serialisation, which can leave the data behind."""
     stored = io.BytesIO()
-    torch.jit.save(module, stored)
-    stored.seek(0)
-    return torch.jit.load(stored, map_location="meta")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # for whoever made the module, not for whoever counts it
+        torch.jit.save(module, stored)
+        stored.seek(0)
+        return torch.jit.load(stored, map_location="meta")
 
 
 def _copied(value: Any, originals: Originals) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo_counts import Shapes, depth, macs, on_meta, parameters, picture, shapes
+from zoo_counts import Shapes, macs, on_meta, picture, shapes
 
+from cnnscope import zoo
 from cnnscope.architectures import fusion, inception_resnet, inception_v3, inception_v4, network_in_network
 from cnnscope.architectures.googlenet import googlenet
 
@@ -112,9 +113,7 @@ def test_fusion_averages_probabilities_and_each_member_sees_its_own_size() -> No
 
 
 def test_fusion_costs_what_its_members_cost() -> None:
-    model = on_meta(fusion.fusion)
-    members = [(on_meta(build), size) for build, size in fusion.MEMBERS.values()]
-    assert parameters(model) == sum(parameters(net) for net, _ in members)
-    assert macs(model, picture(299)) == sum(macs(net, picture(size)) for net, size in members) == 46_130_466_592
-    assert depth(model) == 200
-    assert tuple(model(torch.empty(picture(299), device="meta")).shape) == (1, 1000)
+    members = [zoo.entry(build.__name__) for build, _ in fusion.MEMBERS.values()]
+    assert [member["input"][-1] for member in members] == [size for _, size in fusion.MEMBERS.values()]
+    assert sum(member["params"] for member in members) == zoo.entry("fusion")["params"]
+    assert sum(member["macs"] for member in members) == 46_130_466_592 == macs(on_meta(fusion.fusion), picture(299))

@@ -33,7 +33,8 @@ def work(op: Op, storages: Sequence[Storage]) -> Cost | None:
         read = accessed(op.inputs, storages)
     if written is None:
         written = accessed(op.outputs, storages)
-    return Cost(macs, flops, read, written)
+    # A kernel of a fused graph also computes what it took in.
+    return Cost(macs, flops + op.attrs.get("fused_flops", 0), read, written)
 
 
 def accessed(values: tuple[Value, ...], storages: Sequence[Storage]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import inf, log
+from math import inf, log, sqrt
 
 from .arrangement import Arrangement, Row
 from .framing import PAD
@@ -13,7 +13,8 @@ from .scene import Node, Panel
 ASPECT = 1.3
 GUTTER = 64.0
 _LOWEST = 400.0  # columns lower than this are no columns
-_MOST = 9
+_MOST = 40
+_PLACES = 240  # as many places to cut are looked at, spread over the height
 _DEEP = 0.035  # how much a cut inside a panel is worse than one between panels
 _PLAIN = 0.15  # how much worse it is between two layers than behind a panel or a pooling
 _STUMP = 0.35  # a column lower than this share of the highest is none; the last may be half of that
@@ -33,11 +34,12 @@ class Cut:
     fine: float = 0.0
 
 
-def split(whole: Arrangement) -> list[Panel]:
-    """The root as one panel a column."""
-    found = list(_cuts(whole, 0.0, ()))
+def split(whole: Arrangement, tensors: int = 1) -> list[Panel]:
+    """The root as one panel a column. tensors: as many may flow from one column to the next."""
+    found = _thinned(_cuts(whole, 0.0, (), tensors), whole.height)
     best, least = [], _misfit(whole, [])
-    for count in range(2, _MOST + 1):
+    about = sqrt(ASPECT * whole.height / (whole.natural + GUTTER))
+    for count in range(max(2, int(about / 2)), min(_MOST, int(2 * about) + 3)):
         if whole.height / count < _LOWEST or len(found) < count - 1:
             break
         chosen = _balanced(found, whole.height, count)
@@ -46,8 +48,19 @@ def split(whole: Arrangement) -> list[Panel]:
     return _parts(whole, [cut.trail for cut in best])
 
 
-def _cuts(made: Arrangement, top: float, trail: tuple[int, ...]) -> list[Cut]:
-    """All places where at most one tensor flows on."""
+def _thinned(found: list[Cut], height: float) -> list[Cut]:
+    """The best of the cuts at about the same height."""
+    step = height / _PLACES
+    best: dict[int, Cut] = {}
+    for cut in found:
+        place = int(cut.y / step) if len(found) > _PLACES else len(best)
+        if place not in best or cut.fine < best[place].fine:
+            best[place] = cut
+    return list(best.values())
+
+
+def _cuts(made: Arrangement, top: float, trail: tuple[int, ...], tensors: int) -> list[Cut]:
+    """All places where few enough tensors flow on, from top to bottom."""
     found: list[Cut] = []
     filled = [i for i, row in enumerate(made.rows) if row.nodes]
     for i in filled:
@@ -55,8 +68,8 @@ def _cuts(made: Arrangement, top: float, trail: tuple[int, ...]) -> list[Cut]:
         inner = _inside(made, row)
         if inner is not None:
             left, upper = inner
-            found += _cuts(left, top + upper, (*trail, i))
-        if row.crossing <= 1 and i != filled[-1]:
+            found += _cuts(left, top + upper, (*trail, i), tensors)
+        if row.crossing <= tensors and i != filled[-1]:
             found.append(Cut(top + row.bottom + 8, (*trail, i), _fine(row, len(trail))))
     return found
 
@@ -73,7 +86,7 @@ def _inside(made: Arrangement, row: Row) -> tuple[Arrangement, float] | None:
 def _fine(row: Row, depth: int) -> float:
     """Best between panels and behind a pooling, where the resolution changes."""
     stage = all(isinstance(node, Panel) or node.family == "pooling" for node in row.nodes)
-    return depth * _DEEP + (0.0 if stage else _PLAIN)
+    return depth * _DEEP + (0.0 if stage else _PLAIN) + _PLAIN * max(0, row.crossing - 1)
 
 
 def _balanced(found: list[Cut], height: float, count: int) -> list[Cut]:

@@ -27,17 +27,39 @@ class _Block:
     readers: frozenset[Card]
 
 
-def fold_repeats(panel: Panel, edges: list[Edge]) -> dict[Card, Card]:
+def fold_repeats(root: Panel, edges: list[Edge]) -> dict[Card, Card]:
     """Fold runs of equal panels; returns for each card that is gone the one that stands for it."""
-    gone: dict[Card, Card] = {}
-    for child in panel.children:
-        if isinstance(child, Panel):
-            gone |= fold_repeats(child, edges)
-    runs = _runs(panel, without(edges, gone))
-    for run in runs:
-        gone |= _fold(run)
-    panel.children = [run[0] for run in runs]
-    return gone
+    folder = _Folder(edges)
+    folder.fold(root)
+    return folder.gone
+
+
+class _Folder:
+    """Folds panels from the inside out. around: the edges at each card and at those that it stands for, by number."""
+
+    def __init__(self, edges: list[Edge]) -> None:
+        self.gone: dict[Card, Card] = {}
+        self.around: dict[Card, dict[int, Edge]] = {}
+        for number, edge in enumerate(edges):
+            self.around.setdefault(edge.tail, {})[number] = edge
+            self.around.setdefault(edge.head, {})[number] = edge
+
+    def fold(self, panel: Panel) -> None:
+        for child in panel.children:
+            if isinstance(child, Panel):
+                self.fold(child)
+        blocks = {child: _block(child, self._edges(child)) for child in panel.children if isinstance(child, Panel)}
+        runs = _runs(panel, blocks)
+        for run in runs:
+            for card, first in _fold(run).items():
+                self.gone[card] = first
+                self.around.setdefault(first, {}).update(self.around.get(card, {}))
+        panel.children = [run[0] for run in runs]
+
+    def _edges(self, panel: Panel) -> list[Edge]:
+        """The edges inside and at a panel, in order, as far as they are still drawn."""
+        found = {number: edge for card in panel.cards() for number, edge in self.around.get(card, {}).items()}
+        return without([found[number] for number in sorted(found)], self.gone)
 
 
 def _fold(run: list[Node]) -> dict[Card, Card]:
@@ -73,8 +95,8 @@ def standing(card: Card, gone: dict[Card, Card]) -> Card:
     return card
 
 
-def _runs(panel: Panel, edges: list[Edge]) -> list[list[Node]]:
-    blocks = {child: _block(child, edges) for child in panel.children if isinstance(child, Panel)}
+def _runs(panel: Panel, blocks: dict[Panel, _Block]) -> list[list[Node]]:
+    """The children in runs of equal panels."""
     runs: list[list[Node]] = []
     wiring: tuple[object, ...] | None = None
     for child in panel.children:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .scene import Signal
 from .wiring import End, Link, Port
+
+_APART = 4  # as many far lines of one signal run side by side; more would be a thicket
 
 
 @dataclass(eq=False)
@@ -132,8 +135,9 @@ def _topological(before: dict[Spot, set[Spot]], after: dict[Spot, set[Spot]]) ->
 
 
 def _route(rows: list[list[Spot]], spots: dict[End, Spot], links: list[Link]) -> list[tuple[Link, list[Segment]]]:
-    """Lines of one signal share dummies as far down as they run together, but solid and dashed ones."""
-    passing: dict[tuple[Spot, Signal, int, bool], Spot] = {}
+    """The few far lines of a signal run apart; many share their way as far down as they run together."""
+    passing: dict[tuple[object, ...], Spot] = {}
+    far = Counter((link.tail, link.signal) for link in links if spots[link.head].row - spots[link.tail].row > 1)
     pieces: dict[tuple[Spot, Spot, Signal], Segment] = {}
     routes = []
     for link in links:
@@ -143,7 +147,8 @@ def _route(rows: list[list[Spot]], spots: dict[End, Spot], links: list[Link]) ->
             if row == head.row:
                 there = head
             else:
-                key = (tail, link.signal, row, link.skip)
+                lane = link.skip if far[link.tail, link.signal] > _APART else head
+                key = (tail, link.signal, row, lane)
                 if key not in passing:
                     passing[key] = Spot(None, head.order, half=4.0, row=row, skip=link.skip)
                     rows[row].append(passing[key])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from . import labels
 from .arrangement import Arrangement
 from .arranging import Arranger
@@ -12,22 +14,34 @@ from .scene import Card, Panel, Scene, Signal
 from .wiring import Link, links
 
 MARGIN = 28.0
-TOP = 104.0
+TOP = 116.0
 RAIL = 30.0
+LANE = 10.0
+
+
+@dataclass
+class Joint:
+    """A line from one column to another, by their numbers."""
+
+    link: Link
+    tail: int
+    head: int
 
 
 def lay_out(scene: Scene, *, columns: bool = True) -> Plan:
     """Place a scene with our own layered layout."""
     words = signal_labels(scene)
     single = Arranger(links(scene.root, scene.edges), words).arrange(scene.root, framed=False)
-    parts = split(single) if columns else [scene.root]
-    if len(parts) == 1:
-        return _compose([single], [], scene.batch, RAIL)
-    root = Panel("", "", "", list(parts))
-    wiring = links(root, scene.edges)
-    arranger = Arranger(wiring, words)
-    made = [arranger.arrange(part, framed=False) for part in parts]
-    return _compose(made, wiring.get(root, []), scene.batch, RAIL)
+    for tensors in (2, 1) if columns else ():
+        parts = split(single, tensors)
+        root = Panel("", "", "", list(parts))
+        wiring = links(root, scene.edges)
+        places = {part: i for i, part in enumerate(parts)}
+        joints = [Joint(link, places[link.tail], places[link.head]) for link in wiring.get(root, [])]  # type: ignore[index]
+        if len(parts) > 1 and all(joint.head == joint.tail + 1 for joint in joints):
+            arranger = Arranger(wiring, words)
+            return _compose([arranger.arrange(part, framed=False) for part in parts], joints, scene.batch)
+    return _compose([single], [], scene.batch)
 
 
 def signal_labels(scene: Scene) -> dict[Signal, str]:
@@ -47,32 +61,30 @@ def signal_labels(scene: Scene) -> dict[Signal, str]:
     return found
 
 
-def _compose(made: list[Arrangement], joints: list[Link], batch: int | None, rail: float) -> Plan:
+def _compose(made: list[Arrangement], joints: list[Joint], batch: int | None) -> Plan:
     plan = Plan()
-    x, lefts = MARGIN, []
+    x = MARGIN
     for column in made:
-        x += rail
-        lefts.append(x)
-        plan.add_column(column, x, TOP)
-        x += column.width + GUTTER
-    places = {column.panel: i for i, column in enumerate(made)}
-    for link in joints:
-        assert isinstance(link.tail, Panel) and isinstance(link.head, Panel)
-        words = labels.shape(link.signal[1], batch)
-        _connect(plan, link, made, lefts, places[link.tail], places[link.head], rail, words)
+        plan.add_column(column, x + RAIL, TOP)
+        x += RAIL + column.width + GUTTER
     plan.width = x - GUTTER + MARGIN
     plan.height = TOP + max((column.height for column in made), default=0.0) + 34
+    for tail in {joint.tail for joint in joints}:
+        bundle = [joint for joint in joints if joint.tail == tail]
+        bundle.sort(key=lambda joint: -made[tail].bottoms[joint.link.signal])
+        for lane, joint in enumerate(bundle):
+            _connect(plan, joint, made, lane, labels.shape(joint.link.signal[1], batch))
     return plan
 
 
-def _connect(
-    plan: Plan, link: Link, made: list[Arrangement], lefts: list[float], tail: int, head: int, rail: float, words: str
-) -> None:  # fmt: skip
-    """Below the one column, up between the columns, down into the other."""
-    start = lefts[tail] + made[tail].bottoms[link.signal], TOP + made[tail].height
-    end = lefts[head] + made[head].tops[link.signal], TOP
-    between = lefts[tail + 1] - rail - GUTTER / 2 + 6
-    low, high = start[1] + 16, TOP - 22
+def _connect(plan: Plan, joint: Joint, made: list[Arrangement], lane: int, words: str) -> None:
+    """Below the one column, up between the columns, down into the other; the right one of two lines turns first."""
+    signal = joint.link.signal
+    left, right = plan.columns[joint.tail], plan.columns[joint.head]
+    start = left + made[joint.tail].bottoms[signal], TOP + made[joint.tail].height
+    end = right + made[joint.head].tops[signal], TOP
+    between = right - RAIL - GUTTER / 2 + LANE * lane
+    low, high = start[1] + 16 + LANE * lane, TOP - 36 + (LANE + 4) * lane
     points = [start, (start[0], low), (between, low), (between, high), (end[0], high), end]
-    plan.tracks.append(Track(link.edges, points, connector=True))
-    plan.labels.append(Text(between + 8, high - 5, words, 9, "#64748b"))
+    plan.tracks.append(Track(joint.link.edges, points, connector=True))
+    plan.labels.append(Text(between + 8 + LANE, high - 4, words, 9, "#64748b"))

@@ -50,7 +50,9 @@ def _is_passing(segment: Segment) -> bool:
 
 
 def _is_spine(segment: Segment) -> bool:
-    """The only way on the longest path, from either end."""
+    """The only way on the longest path, from either end, but not into or out of a fan: that stands in the middle."""
+    if len(segment.tail.outs) > 2 or len(segment.head.ins) > 2:
+        return False
     if segment.tail.slack or segment.head.slack or segment.tail.passing or segment.head.passing:
         return False
     on = [each for each in segment.tail.outs if not each.head.passing and not each.head.slack]
