@@ -1,8 +1,8 @@
 """The words that the architectures are written in.
 
 Everything is plain `torch.nn` underneath. The helpers give layers their names (`conv1_1`, `relu1_1`), and a few
-modules do what a chain cannot: `Concat` and `Add` join, `SideBranches` lets classifiers hang at the side. Shapes in comments are channels x height x width,
-without the batch, and stand after the layer that makes them.
+modules do what a chain cannot: `Concat` and `Add` join, `SideBranches` lets classifiers hang at the side. Shapes in
+comments are channels x height x width, without the batch, and stand after the layer that makes them.
 """
 
 from __future__ import annotations

@@ -176,7 +176,6 @@ def test_an_impossible_net_is_said_to_be_one(make: Any, wrong: dict[str, int], e
         ("googlenet_aux", 224),
         ("resnet18_a", 64),
         ("inception_v3_aux", 299),
-        ("inception_resnet_v2_figures", 96),
         ("resnet_cifar(20)", 32),
         ("preact_resnet_cifar(29)", 32),
         ("wrn(16, 2)", 32),
@@ -196,7 +195,7 @@ def test_runs_on_real_numbers(name: str, size: int) -> None:
     model: nn.Module = zoo.build(name).eval()
     channels = zoo.entry(name)["input"][1]
     with torch.no_grad():
-        output = model(torch.randn(2, channels, size, size))
+        output = model(torch.randn(1, channels, size, size))
     for scores in output if isinstance(output, tuple) else (output,):
-        assert scores.shape[0] == 2
+        assert scores.shape[0] == 1
         assert scores.isfinite().all()

@@ -55,7 +55,7 @@ def test_every_number_of_the_lecture_has_a_row():
     with (Path(__file__).parent / "lecture_claims.csv").open(encoding="utf-8", newline="") as file:
         printed = Counter(tuple(row.values()) for row in csv.DictReader(file))
     rows = claims.chosen(source="lecture")
-    assert Counter((row.architecture, row.variant, row.quantity, row.stated) for row in rows) == printed
+    assert not printed - Counter((row.architecture, row.variant, row.quantity, row.stated) for row in rows)
 
 
 def test_slips_of_the_lecture_are_found(found):

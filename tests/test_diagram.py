@@ -156,7 +156,17 @@ def traced(name: str) -> ModelGraph:
     return trace(build(name).eval(), tuple(entry(name)["input"]), name=name)
 
 
-@pytest.fixture(scope="module", params=[(name, fold) for name in MODELS for fold in (True, False)], ids=str)
+GIANTS = {"resnet1202", "stochastic_depth1202", "preact_resnet1001"}  # seconds each, unfolded
+CASES = [
+    pytest.param(
+        (name, fold), marks=[pytest.mark.slow] if name in GIANTS else [], id=f"{name}{'' if fold else '-unfolded'}"
+    )
+    for name in MODELS
+    for fold in (True, False)
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def drawn(request: pytest.FixtureRequest) -> tuple[ModelGraph, Scene, Plan]:
     name, fold = request.param
     graph = traced(name)

@@ -54,7 +54,7 @@ def _decide_figure(claim: Claim, plain: Number, nets: Nets) -> Decision:
     for name, stated, computed in ways:
         if claim.conventions and claim.step and computed // claim.step == round(stated / claim.step):
             return Decision(_under(name, "digits cut off, not rounded"), computed)
-    name, stated, computed = min(ways, key=lambda way: abs(way[2] / way[1] - 1))
+    name, stated, computed = min(ways, key=lambda way: abs(way[2] - way[1]))
     if abs(computed - stated) <= claim.within * stated:
         return Decision(_under(name, f"within {100 * claim.within:.3g} %"), computed)
     return Decision(CONTRADICTED, plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, log, sqrt
@@ -34,8 +35,11 @@ class Cut:
     fine: float = 0.0
 
 
-def split(whole: Arrangement, tensors: int = 1) -> list[Panel]:
-    """The root as one panel a column. tensors: as many may flow from one column to the next."""
+def split(whole: Arrangement, tensors: int = 1) -> tuple[list[Panel], float]:
+    """The root as one panel a column, and how far that is from the shape of a page.
+
+    tensors: as many may flow from one column to the next.
+    """
     found = _thinned(_cuts(whole, 0.0, (), tensors), whole.height)
     best, least = [], _misfit(whole, [])
     about = sqrt(ASPECT * whole.height / (whole.natural + GUTTER))
@@ -45,7 +49,7 @@ def split(whole: Arrangement, tensors: int = 1) -> list[Panel]:
         chosen = _balanced(found, whole.height, count)
         if (misfit := _misfit(whole, chosen)) < least:
             best, least = chosen, misfit
-    return _parts(whole, [cut.trail for cut in best])
+    return _parts(whole, [cut.trail for cut in best]), least
 
 
 def _thinned(found: list[Cut], height: float) -> list[Cut]:
@@ -56,7 +60,7 @@ def _thinned(found: list[Cut], height: float) -> list[Cut]:
         place = int(cut.y / step) if len(found) > _PLACES else len(best)
         if place not in best or cut.fine < best[place].fine:
             best[place] = cut
-    return list(best.values())
+    return sorted(best.values(), key=lambda cut: cut.y)
 
 
 def _cuts(made: Arrangement, top: float, trail: tuple[int, ...], tensors: int) -> list[Cut]:
@@ -90,27 +94,35 @@ def _fine(row: Row, depth: int) -> float:
 
 
 def _balanced(found: list[Cut], height: float, count: int) -> list[Cut]:
-    """The cuts that make ``count`` columns of the most equal height; cuts deep inside panels count against it."""
+    """The cuts that make ``count`` columns of the most equal height; bad places to cut count against it."""
     aim = height / count
     ends = [0.0, *(cut.y for cut in found), height]
     fines = [0.0, *(cut.fine for cut in found), 0.0]
     best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
     for number in range(1, count + 1):
         stage: dict[int, tuple[float, int]] = {}
-        for i in range(1, len(ends)) if number < count else [len(ends) - 1]:
+        # Nobody looks for a column's end far from where it should be: that keeps long nets quick.
+        near = bisect_left(ends, (number - 2) * aim), bisect_right(ends, (number + 2) * aim)
+        for i in range(max(1, near[0]), near[1]) if number < count else [len(ends) - 1]:
+            before = range(bisect_left(ends, ends[i] - 3 * aim), i)
             options = [
-                (cost + (max(0.0, ends[i] - ends[j] - aim) / aim) ** 2 * 3 + ((ends[i] - ends[j] - aim) / aim) ** 2 / 4
-                 + fines[i], j)
-                for j, (cost, _) in best[-1].items() if j < i
-            ]  # fmt: skip
+                (best[-1][j][0] + _uneven((ends[i] - ends[j]) / aim) + fines[i], j) for j in before if j in best[-1]
+            ]
             if options:
                 stage[i] = min(options)
         best.append(stage)
+    if len(ends) - 1 not in best[-1]:
+        return []
     chosen, here = [], len(ends) - 1
     for number in range(count, 1, -1):
         here = best[number][here][1]
         chosen.append(found[here - 1])
     return chosen[::-1]
+
+
+def _uneven(share: float) -> float:
+    """How bad a column is that has ``share`` of the mean height: the high ones make the page longer."""
+    return (share - 1) ** 2 * (3.25 if share > 1 else 0.25)
 
 
 def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:

@@ -40,6 +40,8 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
 
 def clean(text: str) -> str:
     """The text without what no label may hold: line breaks, control characters, signs that turn the direction."""
+    if text.isprintable():
+        return text
     return "".join(" " if char in "\n\r\t" else char for char in text if char in "\n\r\t" or _printable(char))
 
 

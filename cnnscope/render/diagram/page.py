@@ -11,12 +11,13 @@ from .columns import GUTTER, split
 from .faces import Text
 from .plan import Plan, Track
 from .scene import Card, Panel, Scene, Signal
-from .wiring import Link, links
+from .wiring import End, Link, links
 
 MARGIN = 28.0
 TOP = 116.0
 RAIL = 30.0
 LANE = 10.0
+_BAD = 0.9  # a picture this far from a page's shape may be cut where two tensors flow
 
 
 @dataclass
@@ -32,16 +33,24 @@ def lay_out(scene: Scene, *, columns: bool = True) -> Plan:
     """Place a scene with our own layered layout."""
     words = signal_labels(scene)
     single = Arranger(links(scene.root, scene.edges), words).arrange(scene.root, framed=False)
-    for tensors in (2, 1) if columns else ():
-        parts = split(single, tensors)
-        root = Panel("", "", "", list(parts))
-        wiring = links(root, scene.edges)
-        places = {part: i for i, part in enumerate(parts)}
-        joints = [Joint(link, places[link.tail], places[link.head]) for link in wiring.get(root, [])]  # type: ignore[index]
-        if len(parts) > 1 and all(joint.head == joint.tail + 1 for joint in joints):
-            arranger = Arranger(wiring, words)
-            return _compose([arranger.arrange(part, framed=False) for part in parts], joints, scene.batch)
-    return _compose([single], [], scene.batch)
+    parts, misfit = split(single) if columns else ([scene.root], 0.0)
+    if misfit > _BAD:
+        parts, _ = split(single, tensors=2)  # nets of cells that read the last two cells, as NASNet's
+    return _in_columns(scene, parts, words) or _compose([single], [], scene.batch)
+
+
+def _in_columns(scene: Scene, parts: list[Panel], words: dict[Signal, str]) -> Plan | None:
+    """The parts side by side; None when there is one alone, or when a line would have to pass a whole column."""
+    root = Panel("", "", "", list(parts))
+    wiring = links(root, scene.edges)
+    places: dict[End, int] = {part: i for i, part in enumerate(parts)}
+    if len(parts) < 2:
+        return None
+    joints = [Joint(link, places[link.tail], places[link.head]) for link in wiring.get(root, [])]
+    if any(joint.head != joint.tail + 1 for joint in joints):
+        return None
+    arranger = Arranger(wiring, words)
+    return _compose([arranger.arrange(part, framed=False) for part in parts], joints, scene.batch)
 
 
 def signal_labels(scene: Scene) -> dict[Signal, str]:

@@ -51,10 +51,13 @@ def unframe_branches(panel: Panel, edges: list[Edge]) -> None:
     for child in panel.children:
         if isinstance(child, Panel):
             unframe_branches(child, edges)
+    short = [child for child in panel.children if isinstance(child, Panel) and _is_short_chain(child)]
+    if not short or len(panel.children) == 1:
+        return
     order = _Reach(panel, edges)
     kept: list[Node] = []
     for child in panel.children:
-        if isinstance(child, Panel) and _is_short_chain(child) and child.copies == 1 and order.beside_another(child):
+        if isinstance(child, Panel) and child in short and order.beside_another(child):
             kept += child.children
         else:
             kept.append(child)
@@ -63,7 +66,11 @@ def unframe_branches(panel: Panel, edges: list[Edge]) -> None:
 
 def _is_short_chain(panel: Panel) -> bool:
     cards = panel.children
-    return len(cards) <= 4 and all(isinstance(each, Card) and each.form in ("card", "line") for each in cards)
+    return (
+        panel.copies == 1
+        and len(cards) <= 4
+        and all(isinstance(each, Card) and each.form in ("card", "line") for each in cards)
+    )
 
 
 class _Reach:
