@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnscope.analyses.parameters import params
     from cnnscope.analyses.receptive import receptive_field
     from cnnscope.analyses.shape import shapes
+    from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
     from cnnscope.summaries import summary
     from cnnscope.table import Table, by_module
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "build",
     "by_module",
+    "check",
     "cost",
     "depth",
     "errors",
@@ -48,6 +50,7 @@ _HOMES = {
     "Table": "table",
     "build": "zoo",
     "by_module": "table",
+    "check": "claims",
     "cost": "analyses.costs",
     "depth": "analyses.depths",
     "errors": "",

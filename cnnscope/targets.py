@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from . import libraries, zoo
-from .errors import UnusableInput, UnusableTarget
+from .errors import CnnscopeError, UnusableInput, UnusableTarget
 from .graph import Shape
 from .literals import literal_call
 
@@ -199,6 +199,8 @@ def _guarded(run: Callable[[], Any], where: str, advice: str) -> Any:
     """The result of the user's code, or their own exception as an ``UnusableTarget``."""
     try:
         return libraries.with_torchvision(run)
+    except CnnscopeError:
+        raise
     except (Exception, SystemExit) as error:
         raise UnusableTarget(f"{type(error).__name__}: {_line(error)}\nraised {where}\n{advice}") from error
 
@@ -210,6 +212,8 @@ def _built(make: Callable[[], Any], target: str) -> nn.Module:
         try:
             with torch.device("meta"):
                 return make()
+        except CnnscopeError:
+            raise
         except (Exception, SystemExit):
             # Constructors that look at numbers (``linspace(...).tolist()``) need them.
             return make()

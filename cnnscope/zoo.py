@@ -63,21 +63,32 @@ def _with_parameters(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if defaults is None:
         families = ", ".join(model["name"] for model in _models() if "parameters" in model)
         raise UnusableTarget(f"{found['name']!r} takes no parameters, as {name!r} has them; these do: {families}")
-    example = f"{found['name']}({', '.join(f'{key}={value!r}' for key, value in defaults.items())})"
+    example = _spelled(found["name"], defaults)
+    _, paren, parameters = name.strip().partition("(")
     try:
-        call = literal_call(name)
+        call = literal_call(f"{found['name']}{paren}{parameters}")  # as written, 'densenet-bc(3)' is a subtraction
     except ValueError:
         raise UnusableTarget(f"cannot read {name!r}; write {example}") from None
-    given = dict(zip(defaults, call.args, strict=False)) | call.kwargs
-    if len(call.args) > len(defaults) or not given.keys() <= defaults.keys():
-        odd = ", ".join(sorted(given.keys() - defaults.keys())) or "more of them"
-        raise UnusableTarget(f"{found['name']!r} has no parameter {odd}; write {example}")
+    if call.what != found["name"]:
+        raise UnusableTarget(f"cannot read {name!r}; write {example}")
+    if len(call.args) > len(defaults):
+        raise UnusableTarget(f"{found['name']!r} takes {len(defaults)} parameters, not {len(call.args)}: {example}")
+    by_place = dict(zip(defaults, call.args, strict=False))
+    if odd := call.kwargs.keys() - defaults.keys():
+        raise UnusableTarget(f"{found['name']!r} has no parameter {', '.join(sorted(odd))}; write {example}")
+    if twice := by_place.keys() & call.kwargs.keys():
+        raise UnusableTarget(f"{name!r} gives {', '.join(sorted(twice))} twice; write {example}")
+    given = by_place | call.kwargs
     args = {**defaults, **given}
     if not given:
         return {**found, "args": args}
-    spelled = f"{found['name']}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
+    spelled = _spelled(found["name"], args)
     figures = ("params", "weights", "macs", "depth")
     return {**{key: value for key, value in found.items() if key not in figures}, "name": spelled, "args": args}
+
+
+def _spelled(family: str, args: Mapping[str, Any]) -> str:
+    return f"{family}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
 
 
 def build(name: str) -> nn.Module:
@@ -92,10 +103,11 @@ def build(name: str) -> nn.Module:
     module = import_module(f"{__package__}.architectures.{file}")
     try:
         return getattr(module, function)(**found.get("args", {}))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # torch has many for sizes that cannot be
         if "parameters" not in found:
             raise
-        raise UnusableTarget(f"{found['name']} cannot be built: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise UnusableTarget(f"{found['name']} cannot be built: {reason}") from error
 
 
 def slide(name: str) -> Mapping[str, Any] | None:

@@ -24,8 +24,9 @@ def modules_of(folder: str) -> list[str]:
 
 TORCH_FREE = [
     "cnnscope",
-    *(f"cnnscope.{name}" for name in ("cli", "errors", "graph", "table", "units", "zoo")),
+    *(f"cnnscope.{name}" for name in ("claims", "cli", "errors", "fusing", "graph", "literals", "table", "units", "zoo")),
     *modules_of("analyses"),
+    *modules_of("claiming"),
     *modules_of("render"),
 ]
 

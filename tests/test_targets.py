@@ -9,27 +9,10 @@ import pytest
 from torch import nn
 
 import cnnscope
-from cnnscope import libraries, targets, zoo
-from cnnscope.errors import UnknownArchitecture, UnusableTarget
+from cnnscope import libraries, targets
+from cnnscope.errors import UnusableTarget
 
-# -- the zoo ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["vgg16", "VGG16", "vgg_d", "Vgg-D", " vgg16 "])
-def test_a_name_is_found_however_it_is_written(name):
-    assert zoo.entry(name)["name"] == "vgg16"
-
-
-def test_an_unknown_name_gets_the_closest_ones():
-    with pytest.raises(UnknownArchitecture, match=r"no architecture 'resnet51'; closest: 'resnet50', .*'resnet152'"):
-        cnnscope.build("resnet51")
-    with pytest.raises(UnknownArchitecture, match="'cnnscope list'"):
-        zoo.entry("qqqq")
-
-
-def test_names_are_unique_also_with_aliases():
-    every = [name for model in zoo._models() for name in (model["name"], *model.get("aliases", ()))]
-    assert len(every) == len(set(every)) and zoo.names()[0] == "lenet5"
+# -- the zoo -----------------------------------------------------------------------------------------------------------
 
 
 def test_build_gives_a_real_model_and_load_one_without_weights():
