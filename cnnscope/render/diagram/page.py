@@ -34,9 +34,10 @@ def lay_out(scene: Scene, *, columns: bool = True) -> Plan:
     words = signal_labels(scene)
     single = Arranger(links(scene.root, scene.edges), words).arrange(scene.root, framed=False)
     parts, misfit = split(single) if columns else ([scene.root], 0.0)
-    if misfit > _BAD:
-        parts, _ = split(single, tensors=2)  # nets of cells that read the last two cells, as NASNet's
-    return _in_columns(scene, parts, words) or _compose([single], [], scene.batch)
+    plan = None
+    if misfit > _BAD:  # nets of cells that read the last two cells, as NASNet's
+        plan = _in_columns(scene, split(single, tensors=2)[0], words)
+    return plan or _in_columns(scene, parts, words) or _compose([single], [], scene.batch)
 
 
 def _in_columns(scene: Scene, parts: list[Panel], words: dict[Signal, str]) -> Plan | None:
