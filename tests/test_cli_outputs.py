@@ -34,7 +34,7 @@ def run(*arguments, **environment):
 )
 def test_a_picture_is_written_to_a_file_of_its_own(model, options, file, start, tmp_path, monkeypatch):
     if start == b"\x89PNG":
-        pytest.importorskip("resvg_py", reason="PNG needs the extra of that name")
+        pytest.importorskip("vl_convert", reason="PNG needs the extra of that name")
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["graph", model, *options])
     assert result.exit_code == 0 and result.stdout == "" and result.stderr == f"wrote {file}\n"

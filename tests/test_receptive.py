@@ -137,7 +137,6 @@ def test_no_network_of_the_zoo_has_an_unknown_field(name: str) -> None:
     assert not table.missing
 
 
-
 FAMILIES = [
     *("densenet121", "efficientnet_b0", "maxvit_t", "mobilenet_v3_small", "regnet_y_400mf", "shufflenet_v2_x0_5"),
     *("squeezenet1_1", "swin_t", "swin_v2_t", "vit_b_32", "convnext_tiny", "mnasnet0_5", "wide_resnet50_2"),
