@@ -112,6 +112,17 @@ def test_resnets_of_the_table(units: tuple[int, ...], size: int, padding: int) -
     assert row.whole
 
 
+@pytest.mark.parametrize(
+    "name, size, padding", [("resnet50", 483, 239), ("resnet101", 1027, 511), ("resnet152", 1507, 751)]
+)
+def test_resnets_of_the_zoo(name: str, size: int, padding: int) -> None:
+    """The paper's nets stride one unit later and in another layer than TF-slim's, and see just as far."""
+    table = field(build(name), (1, 3, 224, 224))
+    row = table["conv5_x.block3.relu.relu"]
+    assert row.size == (size, size) and row.jump == (32, 32) and row.start == (-padding, -padding)
+    assert table.total.whole and table.total.jump == (0, 0)
+
+
 def test_inception_v3() -> None:
     """inception_v3 of the same table: 1311, stride 32, padding 618, through branches that see unequal rectangles."""
     table = field(torchvision_model("inception_v3")(), (1, 3, 299, 299))
