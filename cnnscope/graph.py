@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
+from .collecting import without_collection
 from .errors import InvalidGraph
 
 Shape = tuple[int, ...]
@@ -224,6 +225,10 @@ class ModelGraph:
 
         An edge without values is an order alone: the head sees an in-place write of the tail through a view.
         """
+        with without_collection():
+            return nx.freeze(self._dag())
+
+    def _dag(self) -> nx.DiGraph:
         dag = nx.DiGraph(name=self.name)
         producers = self.producers
         edges: dict[tuple[str, str], tuple[Value, ...]] = {}
@@ -236,7 +241,7 @@ class ModelGraph:
             for source in op.after:
                 edges.setdefault((source, op.name), ())
         dag.add_edges_from((tail, head, {"values": values}) for (tail, head), values in edges.items())
-        return nx.freeze(dag)
+        return dag
 
     @cached_property
     def types(self) -> Mapping[str, str]:

@@ -282,7 +282,13 @@ class Recorder(TorchDispatchMode):
         return target
 
     def _record(self, signature: Signature, inputs: list[Known], outputs: tuple[int, ...]) -> None:
-        after = self._unseen_writes(inputs) if self._writers or self._aliased else ()
+        after: tuple[int, ...] = ()
+        if self._writers or self._aliased:
+            writers = self._writers
+            for known in inputs:
+                if writers.get(known.storage, -1) >= known.written:
+                    after = self._unseen_writes(inputs)
+                    break
         params = tuple([known.param for known in inputs if known.param >= 0])
         values = tuple([known.value for known in inputs])
         self.records.append(Record(signature, values, outputs, params, self.call, after))

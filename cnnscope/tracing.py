@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from torch import nn
 
 from .arguments import arguments_of, named_tensors, tensors_in
 from .assembling import assemble
+from .collecting import without_collection
 from .errors import UntraceableModel, UnusableInput
 from .following import Calls, calls_followed
 from .graph import ModelGraph
@@ -50,7 +50,7 @@ def trace(
     if not isinstance(model, nn.Module):
         raise UnusableInput(f"trace() takes an nn.Module, not {type(model).__name__}; call a class or factory first")
     name = name or type(model).__name__
-    with _without_collection():
+    with without_collection():
         try:
             return _traced(model, input, kwargs or {}, name)
         except UntraceableModel as error:
@@ -109,22 +109,6 @@ def _give_weights(recorder: Recorder, modules: list[tuple[str, nn.Module]]) -> N
             for name, tensor in tensors.items():
                 if tensor is not None:
                     recorder.give(tensor, prefix + name, kind)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Hold off the garbage collector.
-
-    Reference counts free tensors at once, as in the real program; a collection in the middle would make the
-    lifetimes depend on what else this process holds, and would take longer than the trace.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ..collecting import without_collection
 from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
 from .costs import intensity
@@ -58,6 +59,11 @@ def layers(graph: ModelGraph) -> Table[Layer]:
     A module that is called again has a further row, ``name#2``, with its compute but without its parameters: they
     are counted where they are read first. Parameters that nothing reads have rows of type ``unused``.
     """
+    with without_collection():
+        return table("layers", _rows(graph), Layer, model=graph.name, input=graph.input_text)
+
+
+def _rows(graph: ModelGraph) -> list[Layer]:
     by_op = by_reader(graph, first_readers(graph))
     names: dict[str, int] = {}
     rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
@@ -65,7 +71,7 @@ def layers(graph: ModelGraph) -> Table[Layer]:
         own = _params([each])
         name = _unique(each.name, names)
         rows.append(_layer(name=name, module=each.module, type="unused", **_work(graph, ()), **own))
-    return table("layers", rows, Layer, model=graph.name, input=graph.input_text)
+    return rows
 
 
 def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -60,6 +61,7 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Trac
         from ..tracing import trace
         from .inputs import arguments, chosen
 
+        gc.freeze()  # what torch's import made stays to the end: no collection need look through it again
         found = load(target)
         args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
         input_ = args[0] if len(args) == 1 else args or None
