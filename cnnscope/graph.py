@@ -209,6 +209,12 @@ class ModelGraph:
     def __repr__(self) -> str:
         return f"<ModelGraph {self.name}: {len(self.ops)} operators, {len(self.parameters)} parameters and buffers>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How a notebook shows it: as its diagram."""
+        from .render import svg
+
+        return {"text/plain": repr(self), "image/svg+xml": svg(self)}
+
     @cached_property
     def positions(self) -> Mapping[str, int]:
         """Index of each operator in execution order, by name."""

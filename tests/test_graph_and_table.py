@@ -114,6 +114,12 @@ def test_the_json_schema(graph):
     assert all(isinstance(row["macs"], int) for row in found["rows"])
 
 
+def test_notebooks_show_a_graph_as_its_diagram_and_a_table_as_html(graph):
+    shown = graph._repr_mimebundle_()
+    assert shown["image/svg+xml"].startswith("<svg") and "14 operators" in shown["text/plain"]
+    assert "<table" in cnnscope.layers(graph)._repr_html_()
+
+
 def test_tables_are_mappings(graph):
     layers = cnnscope.layers(graph)
     assert isinstance(layers, Table) and len(layers) == len(list(layers))
