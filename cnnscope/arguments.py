@@ -26,12 +26,11 @@ def arguments_of(
         raise UnusableInput(f"the input {input!r} is neither a shape nor a tensor; give (1, 3, 224, 224) or tensors")
     value = _tensor(input, originals)
     keywords = {key: _tensor(item, originals) for key, item in kwargs.items()}
-    one = _takes_one(model, keywords)
     if input is None:
         args: tuple[Any, ...] = ()
-    elif isinstance(value, dict) and not one:
+    elif isinstance(value, dict) and _are_keywords(model, value):
         args, keywords = (), value | keywords
-    elif isinstance(value, (tuple, list)) and not (one and len(value) != 1):
+    elif isinstance(value, (tuple, list)) and not (_takes_one(model) and len(value) != 1):
         args = tuple(value)
     else:
         args = (value,)
@@ -78,7 +77,12 @@ def _tensor(value: Any, originals: Originals) -> Any:
     if isinstance(value, torch.Size) or _is_shape(value):
         if min(value, default=1) < 0:
             raise UnusableInput(f"the input shape {tuple(value)} has a negative size; give sizes like (1, 3, 224, 224)")
-        return torch.empty(tuple(value), device="meta")
+        try:
+            return torch.empty(tuple(value), dtype=torch.float32, device="meta")
+        except (RuntimeError, OverflowError) as error:
+            raise UnusableInput(
+                f"no tensor can have the shape {tuple(value)}: give sizes like (1, 3, 224, 224)"
+            ) from error
     if isinstance(value, torch.Tensor):
         # Even a meta tensor is copied: the record must not show on what the user passed.
         return originals.memo.setdefault(id(value), on_meta(value.detach()))
@@ -89,16 +93,28 @@ def _tensor(value: Any, originals: Originals) -> Any:
     return value
 
 
-def _takes_one(model: nn.Module, keywords: Mapping[str, Any]) -> bool:
-    """Whether the forward takes exactly one positional argument beside the given keywords."""
+def _parameters(model: nn.Module) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty and p.name not in keywords]
-    variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
-    return not variadic and len(positional) >= 1 and len(required) <= 1
+        return list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):  # a builtin has no signature
+        return []
+
+
+def _takes_one(model: nn.Module) -> bool:
+    """Whether the forward takes exactly one positional argument, however many keywords."""
+    kinds = [parameter.kind for parameter in _parameters(model)]
+    positional = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    return positional == 1 and inspect.Parameter.VAR_POSITIONAL not in kinds
+
+
+def _are_keywords(model: nn.Module, value: Mapping[Any, Any]) -> bool:
+    """Whether the keys of a dict are names of arguments, all that are required among them."""
+    parameters = _parameters(model)
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    required = {name for name, parameter in named.items() if parameter.default is parameter.empty}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) and required <= value.keys():
+        return all(isinstance(key, str) for key in value)
+    return required <= value.keys() <= named.keys()
 
 
 def _check_fit(model: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:

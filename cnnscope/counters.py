@@ -22,8 +22,9 @@ from .arguments import arguments_of
 from .graph import ModelGraph
 from .jit_on_meta import TracedForJit, node_name
 from .standins import stand_in
+from .surroundings import random_state_kept
 from .table import Table, column, table
-from .tracing import random_state_kept, trace
+from .tracing import trace
 from .units import si
 
 

@@ -13,13 +13,25 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .errors import UnusableInput
 from .fastmeta import METAS, Meta, meta_of
 from .lifetimes import Memory, Record
-from .signatures import Function, Signature, function_of, remember, remembered, signature_of, with_results
+from .signatures import (
+    Function,
+    Signature,
+    forget_other_default,
+    function_of,
+    remember,
+    remembered,
+    signature_of,
+    with_results,
+)
 from .standins import Originals
 
 _META = torch.device("meta")
 _READ_NUMBER = torch.ops.aten._local_scalar_dense.default
+_COPY_TO = torch.ops.aten._to_copy.default
+_SPECIAL = frozenset((_READ_NUMBER, _COPY_TO))
 _runs = 0
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
@@ -41,6 +53,17 @@ class Known(NamedTuple):
     real: bool = False
 
 
+def _storage(tensor: torch.Tensor, name: str) -> torch.UntypedStorage:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError) as error:
+        kind = str(tensor.layout).removeprefix("torch.") if tensor.layout is not torch.strided else "wrapped"
+        raise UnusableInput(
+            f"{name} is a {kind} tensor of shape {tuple(tensor.shape)}, which has no memory of its own to follow\n"
+            "trace takes dense tensors: use to_dense() in a copy of the model, or trace the part without it"
+        ) from error
+
+
 class Recorder(TorchDispatchMode):
     """Records while it is entered: ``records`` of operators, ``memory``, and the metadata of every value."""
 
@@ -50,6 +73,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, originals: Originals) -> None:
         super().__init__()
+        forget_other_default(torch.get_default_dtype())
         global _runs
         _runs += 1
         self.run = _runs
@@ -70,6 +94,7 @@ class Recorder(TorchDispatchMode):
         self._doubles = originals.memo
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self._data_of: dict[int, torch.Tensor] = {}
+        self._sharing: dict[int, set[int]] = {}
 
     # -- tensors ------------------------------------------------------------------------------------------------------
 
@@ -80,6 +105,7 @@ class Recorder(TorchDispatchMode):
             if known.param >= 0:
                 self.param_names[known.param].append(name)
             return known
+        storage = _storage(tensor, name)
         param = -1
         if kind in ("param", "buffer"):
             param = len(self.params)
@@ -87,7 +113,6 @@ class Recorder(TorchDispatchMode):
             self.param_names.append([name])
         else:
             self.constants.append(tensor)  # keeps its id from being given to another tensor
-        storage = tensor.untyped_storage()
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
@@ -95,7 +120,8 @@ class Recorder(TorchDispatchMode):
         self._given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
-            self._data_of[number] = self._data[id(tensor)]
+            data = self._data_of[number] = self._data[id(tensor)]
+            self._sharing.setdefault(data.untyped_storage()._cdata, set()).add(number)
         return known
 
     def known(self, tensor: torch.Tensor) -> Known:
@@ -107,7 +133,7 @@ class Recorder(TorchDispatchMode):
         if double is not None and double is not tensor:
             return self.known(double)
         # A tensor that no recorded operator returned: an alias made in C++, or one that was there before.
-        storage = self.memory.at.get(tensor.untyped_storage()._cdata)
+        storage = self.memory.at.get(_storage(tensor, "a tensor")._cdata)
         if storage is None:
             kind = "param" if isinstance(tensor, nn.Parameter) else "constant"
             return self.give(tensor, f"{kind}{len(self._given)}", kind)
@@ -140,8 +166,13 @@ class Recorder(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if func is _READ_NUMBER and args[0].is_meta:
-            return self._read_data(func, args[0])
+        if func in _SPECIAL:
+            if func is _READ_NUMBER and args[0].is_meta:
+                return self._read_data(func, args[0])
+            if func is _COPY_TO and args[0].is_meta and kwargs.get("device") is not None:
+                kwargs = {**kwargs, "device": _META}  # x.cpu(): what has no data has none there either
+        elif func.namespace == "profiler":
+            return func(*args, **kwargs)  # a mark for a profiler, not an operator
         key: list[Any] = [func]
         inputs: list[Known] = []
         run = self.run
@@ -318,9 +349,11 @@ class Recorder(TorchDispatchMode):
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
         storage = self.known(tensor).storage
         data = self._data_of.get(storage)
-        if data is None or storage in self._writers:
+        if data is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
             return func(tensor)
-        return func(data.detach().as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()))
+        # The copy begins at the start of its memory, the original anywhere in its own.
+        offset = data.storage_offset() + tensor.storage_offset()
+        return func(data.detach().as_strided(tensor.shape, tensor.stride(), offset))
 
     def _without_data(self, args: Any, kwargs: Any, inputs: list[Known]) -> tuple[Any, Any]:
         """Replace tensors that have data by their doubles, unless all of them have: those compute constants.

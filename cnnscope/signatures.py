@@ -57,7 +57,6 @@ def _describe(func: Any) -> Function:
     schema = func._schema
     kind = schema.name.partition("::")[2]
     writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
-    random = torch.Tag.nondeterministic_seeded in func.tags
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
     return Function(
         kind,
@@ -68,7 +67,7 @@ def _describe(func: Any) -> Function:
         # transpose_ and the like change what the tensor is, not what it holds.
         in_place=kind.endswith("_") and bool(writes) and writes[0] and torch.Tag.inplace_view not in func.tags,
         writes=any(writes),
-        decomposes=composite and not random,
+        decomposes=composite,
         rule=RULES.get(func),
     )
 
@@ -108,6 +107,17 @@ def remember(key: Any, signature: Signature) -> None:
     if len(_signatures) >= _MEMO_LIMIT:
         _signatures.clear()
     _signatures[key] = signature
+
+
+_default_dtype = torch.float32
+
+
+def forget_other_default(dtype: torch.dtype) -> None:
+    """Empty the memo when the default dtype is another than before: results of integers depend on it."""
+    global _default_dtype
+    if dtype != _default_dtype:
+        _default_dtype = dtype
+        forget()
 
 
 def forget() -> None:

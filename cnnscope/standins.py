@@ -33,15 +33,13 @@ class Originals:
         self.lazy = False
 
     def double(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The copy of a tensor; a tensor that is on meta already is its own."""
+        """The copy of a tensor, also of one on meta: the forward may change its shape or its flags."""
         twin = self.memo.get(id(tensor))
         if twin is None:
+            twin = on_meta(tensor)
             if type(tensor) is not nn.Parameter and is_lazy(tensor):
                 self.lazy = True
-            if tensor.is_meta:
-                twin = tensor
-            else:
-                twin = on_meta(tensor)
+            elif not tensor.is_meta:
                 self.with_data.append(tensor)
             self.memo[id(tensor)] = twin
         return twin
@@ -72,8 +70,7 @@ class Originals:
 def stand_in(model: nn.Module) -> tuple[nn.Module, Originals]:
     """The weightless copy of ``model``, and what it was copied from.
 
-    Tensors that are on meta already are shared, not copied. Attributes that cannot be copied (locks, open files)
-    are shared too.
+    Attributes that cannot be copied (locks, open files) are shared.
     """
     originals = Originals(model)
     return _clone(model, originals), originals
@@ -118,6 +115,8 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
             attributes[name] = value
         elif kind in _CONTAINERS and not value:
             attributes[name] = kind()
+        elif name == "_compiled_call_impl":
+            attributes[name] = None  # what torch.compile made of it is not what is traced
         elif name == "_modules":
             attributes[name] = {key: child and _clone(child, originals) for key, child in value.items()}
         elif name in ("_parameters", "_buffers"):
@@ -143,7 +142,11 @@ def _copied(value: Any, originals: Originals) -> Any:
     originals.register_all()
     try:
         return copy.deepcopy(value, originals.memo)
-    except Exception:  # anything may refuse to be copied; sharing it is what running the model would do
+    except Exception:  # anything may refuse to be copied; of a container share only the item that does
+        if type(value) is dict:
+            return {key: _copied(item, originals) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(_copied(item, originals) for item in value)
         return value
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from .arguments import arguments_of, named_tensors, tensors_in
 from .assembling import assemble
 from .collecting import without_collection
-from .errors import UntraceableModel, UnusableInput
+from .errors import CnnscopeError, UntraceableModel, UnusableInput
 from .following import Calls, calls_followed
 from .graph import ModelGraph
 from .recording import Recorder
 from .standins import stand_in
+from .surroundings import surroundings_kept
 
 
 def trace(
@@ -37,8 +34,8 @@ def trace(
         model: any ``nn.Module``, with weights or on meta.
         input: what goes in. A shape with batch, ``(1, 3, 224, 224)``, stands for a float32 tensor; a tensor gives
             its shape and dtype, its data are not read. A tuple or list of these are the positional arguments (one
-            argument if the forward takes only one); a dict is passed as one argument if the forward takes one, and
-            as keywords otherwise. None: the forward takes no positional argument.
+            argument if the forward takes only one, or if a list fits no other way); a dict whose keys are names of
+            arguments are keywords, and one argument otherwise. None: the forward takes no positional argument.
         kwargs: keyword arguments, in the same notation for tensors; other objects are passed as they are.
         name: what to call the graph; by default the class of the model.
 
@@ -54,8 +51,8 @@ def trace(
         try:
             return _traced(model, input, kwargs or {}, name)
         except UntraceableModel as error:
-            # [x] may be the arguments, or the one argument of a model that takes a list of images.
-            if not (isinstance(input, list) and len(input) == 1 and not isinstance(input[0], int)):
+            # A list may be the arguments, or the one argument of a model that takes a list of images.
+            if not isinstance(input, list) or not input or isinstance(input[0], int):
                 raise
             return _traced_or(error, model, (input,), kwargs or {}, name)
 
@@ -74,28 +71,30 @@ def _traced_or(
 
 
 def _traced(model: nn.Module, input: Any, kwargs: Mapping[str, Any], name: str) -> ModelGraph:
-    twin, originals = stand_in(model)
-    modules = list(twin.named_modules())
-    for _, module in modules:
-        module.__dict__["training"] = False
-    args, keywords = arguments_of(twin, input, kwargs, originals)
-    recorder = Recorder(originals)
-    calls = Calls(recorder, twin)
-    inputs = [recorder.give(tensor, path, "input").value for path, tensor in named_tensors(twin, args, keywords)]
-    outputs: list[int] = []
-    failure = None
-    try:
-        if originals.lazy:
-            with random_state_kept(), torch.no_grad():
+    with surroundings_kept(model.modules()):
+        twin, originals = stand_in(model)
+        modules = list(twin.named_modules())
+        for _, module in modules:
+            module.__dict__["training"] = False
+        args, keywords = arguments_of(twin, input, kwargs, originals)
+        recorder = Recorder(originals)
+        calls = Calls(recorder, twin)
+        inputs = [recorder.give(tensor, path, "input").value for path, tensor in named_tensors(twin, args, keywords)]
+        outputs: list[int] = []
+        failure = None
+        try:
+            if originals.lazy:
                 twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
-        _give_weights(recorder, modules)
-        with random_state_kept(), calls_followed(calls, modules), torch.no_grad(), recorder:
-            result = twin(*args, **keywords)
-            outputs = [recorder.known(tensor).value for tensor in tensors_in(result)]
-    except Exception as error:
-        failure = error
-    recorder.memory.stop()
-    graph = assemble(recorder, calls.all, name, inputs, outputs)
+            _give_weights(recorder, modules)
+            with calls_followed(calls, modules), recorder:
+                result = twin(*args, **keywords)
+                outputs = [recorder.known(tensor).value for tensor in tensors_in(result)]
+        except CnnscopeError:
+            raise
+        except Exception as error:
+            failure = error
+        recorder.memory.stop()
+        graph = assemble(recorder, calls.all, name, inputs, outputs)
     if failure is not None:
         raise _untraceable(failure, graph, calls.failed, recorder.failed_op) from failure
     return graph
@@ -109,21 +108,6 @@ def _give_weights(recorder: Recorder, modules: list[tuple[str, nn.Module]]) -> N
             for name, tensor in tensors.items():
                 if tensor is not None:
                     recorder.give(tensor, prefix + name, kind)
-
-
-@contextlib.contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Put back the random states, which a forward may draw from."""
-    torch_state, python_state = torch.get_rng_state(), random.getstate()
-    numpy = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(torch_state)
-        random.setstate(python_state)
-        if numpy:
-            numpy.random.set_state(numpy_state)
 
 
 def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_op: str) -> UntraceableModel:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from typing import ClassVar
 
 import networkx as nx
 import pytest
@@ -201,6 +203,98 @@ def test_script_modules_are_traced_through():
     assert all(not p.is_meta for p in model.parameters())
 
 
+def test_a_scalar_that_is_a_view_reads_its_own_place():
+    class Repeated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.register_buffer("steps", torch.tensor([[7, 3]])[0, 1])
+            self.register_buffer("cut", torch.arange(10)[3:5])
+
+        def forward(self, x):
+            for _ in range(int(self.steps)):
+                x = self.layer(x)
+            return x[:, : int(self.cut[0])]
+
+    graph = cnnscope.trace(Repeated(), (2, 4))
+    assert cnnscope.cost(graph).total.macs == 3 * 2 * 16 and graph.outputs[0].shape == (2, 3)
+
+
+def test_a_buffer_written_through_another_has_no_data_any_more():
+    class Aliased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            whole = torch.tensor([1, 2])
+            self.register_buffer("whole", whole)
+            self.register_buffer("part", whole[1:])
+
+        def forward(self, x):
+            self.whole.fill_(3)
+            return x[:, : int(self.part)]
+
+    with pytest.raises(UntraceableModel, match="values of a tensor"):
+        cnnscope.trace(Aliased(), (2, 4))
+
+
+@pytest.mark.parametrize("model", [nn.GRU(4, 5), nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 2))])
+def test_inference_mode_around_the_trace_changes_nothing(model):
+    plain = cnnscope.cost(cnnscope.trace(model, (3, 2, 4)))
+    with torch.inference_mode():
+        around = cnnscope.cost(cnnscope.trace(model, (3, 2, 4)))
+    assert list(around) == list(plain) and around.total == plain.total and not plain.missing
+
+
+def test_another_default_dtype_is_no_old_news():
+    halved = calls(lambda x: x / 2)
+    tokens = torch.zeros(3, dtype=torch.int64)
+    assert cnnscope.trace(halved, tokens).outputs[0].dtype == "float32"
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert cnnscope.trace(halved, tokens).outputs[0].dtype == "float64"
+        assert cnnscope.trace(halved, (3,)).inputs[0].dtype == "float32", "a shape stands for float32"
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_padding_masks_profiler_marks_and_moves_to_the_cpu():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    mask = torch.zeros(2, 5, dtype=torch.bool)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    graph = cnnscope.trace(nn.TransformerEncoder(layer, 2), (2, 5, 8), kwargs={"src_key_padding_mask": mask})
+    assert cnnscope.cost(graph).total.macs > 0 and torch.backends.mha.get_fastpath_enabled() is fast
+
+    def forward(x):
+        with torch.profiler.record_function("block"):
+            return (x * 2).cpu() + 1
+
+    graph = cnnscope.trace(calls(forward), (3,))
+    assert graph.outputs[0].shape == (3,) and not cnnscope.cost(graph).missing
+    assert {op.kind for op in graph} <= {"mul", "_to_copy", "add"}
+
+
+def test_compiled_functions_and_modules_run_eagerly():
+    import torch._dynamo  # as whoever compiles has
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    model.compile(backend="eager")
+    scaled = torch.compile(lambda x: x * 2, backend="eager")
+    assert cnnscope.cost(cnnscope.trace(model, (2, 4))).total.macs == 32
+    assert [op.kind for op in cnnscope.trace(calls(lambda x: scaled(x) + 1), (2, 4))] == ["mul", "add"]
+
+
+def test_sparse_tensors_are_refused_by_name():
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("adjacency", torch.eye(4).to_sparse())
+
+        def forward(self, x):
+            return torch.sparse.mm(self.adjacency, x)
+
+    with pytest.raises(UnusableInput, match="adjacency is a sparse_coo tensor"):
+        cnnscope.trace(Graph(), (4, 3))
+
+
 # -- what goes in, what comes out -------------------------------------------------------------------------------------
 
 
@@ -234,6 +328,17 @@ def test_every_notation_of_inputs():
     assert cnnscope.trace(OneList(), [(3, 4)]).outputs[0].shape == (1, 3, 4)
     assert cnnscope.trace(nn.Linear(4, 5), [(3, 4)]).outputs[0].shape == (3, 5)
     assert cnnscope.trace(calls(lambda: torch.ones(3))).outputs[0].shape == (3,)
+
+
+def test_optional_arguments_and_keywords():
+    class Masked(nn.Module):
+        def forward(self, x, mask=None):
+            return x if mask is None else x * mask
+
+    assert [v.name for v in cnnscope.trace(nn.GRU(8, 16), ((3, 2, 8), (1, 2, 16))).inputs] == ["input", "hx"]
+    for given in (((2, 3), (2, 3)), {"x": (2, 3), "mask": (2, 3)}):
+        assert [value.name for value in cnnscope.trace(Masked(), given).inputs] == ["x", "mask"]
+    assert [value.name for value in cnnscope.trace(Masked(), (2, 3)).inputs] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +433,30 @@ def test_the_model_is_left_as_found(fails):
         cnnscope.trace(model, (2, 3, 8, 8))
     assert_same(before, fingerprint(model))
     assert model.seen == 0 and model.cache == {}
+
+
+def test_a_meta_model_its_classes_and_its_containers_are_left_as_found():
+    class Caching(nn.Module):
+        cache: ClassVar[dict] = {}
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("b", torch.zeros(3, device="meta"))
+            self.weight = nn.Parameter(torch.zeros(3, device="meta"))
+            self.state = {"n": 0, "lock": threading.Lock(), "out": []}
+
+        def forward(self, x):
+            self.b.unsqueeze_(0)
+            self.weight.requires_grad_(False)
+            self.cache["positions"] = torch.arange(3.0, device=x.device)
+            self.state["n"] += 1
+            self.state["out"].append(x)
+            return x + self.b + self.weight + self.cache["positions"]
+
+    model = Caching()
+    cnnscope.trace(model, (2, 3))
+    assert model.b.shape == (3,) and model.weight.requires_grad and not model.b.__dict__
+    assert Caching.cache == {} and model.state["n"] == 0 and model.state["out"] == []
 
 
 def test_weights_reached_around_the_module_tree_stay_untouched():

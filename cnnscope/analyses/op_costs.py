@@ -20,6 +20,8 @@ def rule(op: Op) -> Rule | None:
         return rules.untouched
     kind = op.kind
     found = RULES.get(kind) or RULES.get(kind.rstrip("_"))
+    if found is None and kind.startswith("_foreach_"):
+        return rules.foreach
     return found or (rules.pointwise if op.pointwise else None)
 
 
@@ -39,9 +41,8 @@ def work(op: Op, storages: Sequence[Storage]) -> Cost | None:
 
 def accessed(values: tuple[Value, ...], storages: Sequence[Storage]) -> int:
     """Bytes of the distinct values; an expanded view cannot touch more than its storage holds."""
-    if len(values) > 1:
-        values = tuple(set(values))
-    return sum([min(value.bytes, storages[value.storage].bytes) for value in values])
+    distinct = {value.name: value for value in values}.values() if len(values) > 1 else values
+    return sum([min(value.bytes, storages[value.storage].bytes) for value in distinct])
 
 
 # Kinds without the trailing _ of in-place operators, unless the two differ.
@@ -49,6 +50,7 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
     (rules.untouched, """
         empty empty_like empty_strided new_empty new_empty_strided empty_permuted resize_ set_ as_strided_
         squeeze_ unsqueeze_ t_ transpose_ detach_ lift_fresh _reshape_alias _unsafe_view
+        _linalg_check_errors
     """),
     (rules.filled, """
         zeros ones full arange linspace eye scalar_tensor zeros_like ones_like full_like new_zeros new_ones
@@ -71,17 +73,17 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
         hardswish hardsigmoid hardtanh relu relu6 sigmoid tanh gelu silu elu selu leaky_relu mish where
         masked_fill clamp clamp_min clamp_max bernoulli index_add scatter_add scatter_reduce cumsum cumprod
         cummax cummin logcumsumexp softshrink hardshrink threshold prelu _prelu_kernel glu searchsorted
-        multinomial col2im max_unpool2d max_unpool3d
+        multinomial rrelu_with_noise col2im max_unpool2d max_unpool3d
     """),
     (rules.added, "add sub rsub"),
-    (rules.each(2), "addcmul addcdiv lerp native_dropout hypot logaddexp addr _fused_dropout"),
+    (rules.each(2), "addcmul addcdiv lerp affine_grid_generator native_dropout hypot logaddexp addr _fused_dropout"),
     (rules.reduced(), """
         sum nansum prod amax amin max min argmax argmin any all aminmax median nanmedian mode count_nonzero
         segment_reduce _embedding_bag _embedding_bag_forward_only bincount histc equal
     """),
     (rules.averaged, "mean nanmean"),
     (rules.reduced(2), "linalg_vector_norm norm logsumexp"),
-    (rules.reduced(3), "var std var_mean std_mean var_correction"),
+    (rules.reduced(3), "var std var_mean std_mean var_correction _weight_norm_interface"),
     (rules.sorted_, "sort topk argsort kthvalue unique_dim _unique2"),
     (rules.softmax, "_softmax _log_softmax _safe_softmax"),
     (rules.fourier, "_fft_c2c _fft_r2c _fft_c2r"),

@@ -174,6 +174,8 @@ def size_and_start(windows: Windows) -> tuple[int, int | None]:
 
 
 def _widest(a: Motion, b: Motion) -> Place:
+    if not a.size:
+        return 0  # an empty dimension (a batch of nothing) sees nothing more
     if a == b:
         return max(high - low for low, high in zip(a.lows[: a.size], a.highs, strict=False))
     return max(x[1] - y[0] for x, y in zip(a.entries(a.size), b.entries(a.size), strict=True))
