@@ -29,7 +29,7 @@ class Compared:
     module: str = column("module", hidden=True, default="")
     input: str = column("input", default="")
     params: int = column("params", "count", default=0)
-    params_ratio: float | None = column("x first", "ratio", default=None)
+    params_ratio: float | None = column("params x first", "ratio", default=None)
     macs: int | None = column("MACs", "MAC", default=None)
     macs_ratio: float | None = column("MACs x first", "ratio", default=None)
     flops: int | None = column("FLOPs", "FLOP", default=None)

@@ -59,8 +59,11 @@ def diff(first: ModelGraph, second: ModelGraph, *, whole: bool = False) -> Table
 
 def aligned(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
     """The layers of both nets in order, side by side where they belong together."""
-    forms = [_form(layer) for layer in first], [_form(layer) for layer in second]
-    for tag, i, ii, j, jj in SequenceMatcher(None, *forms, autojunk=False).get_opcodes():
+    # Nets of one family share the names of their layers: then a name says better than a shape who is who.
+    shared = {layer.name for layer in first} & {layer.name for layer in second}
+    named = 2 * len(shared) > min(len(first), len(second))
+    before, after = ([(layer.name if named else "", *_form(layer)) for layer in side] for side in (first, second))
+    for tag, i, ii, j, jj in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":
             yield from zip(first[i:ii], second[j:jj], strict=True)
         else:

@@ -126,7 +126,15 @@ def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_o
     return UntraceableModel(message, graph=graph, layer=call.module)
 
 
-_DATA_NEEDED = ("meta tensor", "Meta tensors", "data-dependent", "_local_scalar_dense", "nonzero")
+_DATA_NEEDED = (
+    "meta tensor",
+    "Meta tensors",
+    "data-dependent",
+    "_local_scalar_dense",
+    "nonzero",
+    "to numpy",
+    "Tensor.cpu()",
+)
 
 
 def _way_out(error: Exception) -> str:

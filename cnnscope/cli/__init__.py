@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ def failed(error: Exception, *, traceback: bool) -> int:
         return 0
     if isinstance(error, click.Abort):
         return 130
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        say("cannot write the output: no space left on the device")
+        _drop_output()
+        return 2
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +34,7 @@ def graph(
     engine: str,
 ) -> None:
     """Draw MODEL: layers, shapes, parameters, MACs."""
-    kind = kind or _kind_of(output)
+    kind = _kind(kind, output)
     output = output or f"{_file_name(model)}.{kind}"
     run = traced(model, inputs, batch_size)
     deliver(_drawn(run.graph, kind, depth=depth, fold=fold, engine=engine), output)
@@ -50,13 +51,19 @@ def _drawn(graph_: ModelGraph, kind: str, *, depth: int | None, fold: bool, engi
     return render.png(picture) if kind == "png" else picture
 
 
-def _kind_of(output: str | None) -> str:
-    """What the name of the file asks for, else SVG."""
-    ending = (output or "").rpartition(".")[2].lower()
-    return {"gv": "dot", "dot": "dot", "png": "png"}.get(ending, "svg")
+_KINDS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".png": "png"}
+
+
+def _kind(asked: str | None, output: str | None) -> str:
+    """What is asked for, else what the name of the file says, else SVG; the two must not contradict each other."""
+    ending = PurePath(output or "").suffix.lower()
+    named = _KINDS.get(ending)
+    if ending and (named is None or asked not in (None, named)):
+        raise click.UsageError(f"-o {output} does not name {asked or 'a picture'}: use .svg, .png or .dot, or -o -")
+    return asked or named or "svg"
 
 
 def _file_name(model: str) -> str:
     """``resnet50`` for ``torchvision:resnet50``; no character that a file name should not have."""
-    name = model.rpartition(":")[2].partition("(")[0] or model
+    name = model.rpartition(":")[2] or model
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"

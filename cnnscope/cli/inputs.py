@@ -45,7 +45,7 @@ def chosen(
     """
     given = tuple(parse(text) for text in texts) or tuple(Input(shape) for shape in default or ())
     if not given:
-        raise UnusableInput(f"nobody says which input {target} takes; give it: --input 1x3x224x224")
+        raise UnusableInput(f"no input shape is known for {target}; give one, for example --input 1x3x224x224")
     twice = [each.name for each in given if each.name and [other.name for other in given].count(each.name) > 1]
     if twice:
         raise UnusableInput(f"the input {twice[0]!r} is given twice; {_EXAMPLE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,6 +52,9 @@ def reconcile(
         figures=figures or _printed(runs[0]),
         measured=measured,
     )
+    if not targets and not no_siblings and ":" not in runs[0].target:
+        note = "not compared with torchvision's or timm's net of this name: neither is installed, or has none"
+        found = dataclasses.replace(found, notes=(*found.notes, note))
     deliver(_rendered(found, format_, output), output)
 
 

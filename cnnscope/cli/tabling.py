@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("--fused", is_flag=True, help="As an inference engine runs it: norms folded, activations fused.")
 @click.option("--strict", is_flag=True, help="Exit 1 if an operator could not be counted.")
 @click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json", "html"]), default="text", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["text", "md", "csv", "json", "html"]),
+    help="By default what the ending of -o says, else text.",
 )
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
 def table(
@@ -35,11 +39,13 @@ def table(
     columns: str | None,
     sort: str | None,
     strict: bool,
-    format_: str,
+    format_: str | None,
     output: str | None,
     **view: Any,
 ) -> int:
     """Show what each layer of MODEL costs."""
+    ending = PurePath(output or "").suffix[1:].lower()
+    format_ = format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
     names = [name for name in columns.split(",") if name.strip()] if columns else None
     show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
     from .views import ordered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from math import ceil
 
 from . import faces, kinds, rails
 from .faces import Badge, Text
@@ -31,9 +32,10 @@ class Drawing:
         plan, bars = self.plan, rails.bars(self.plan)
         heading = [Text(28, 40, fit(title, 20, 700, bold=True), 20, faces.INK, True)]
         heading.append(Text(28, 60, fit(facts, 11.5, 1100), 11.5, faces.FAINT))
-        wide = max(plan.width, *(line.x + line.width + 28 for line in heading))
+        # Whole numbers, so that a picture in pixels has no half-transparent edge.
+        wide = ceil(max(plan.width, *(line.x + line.width + 28 for line in heading)))
         drawn, end = legend(plan, bool(bars), 28, plan.height, wide - 56)
-        high = end + 22
+        high = ceil(end + 22)
         parts = [
             element("title", escape(short(title)), id=f"{self.prefix}-title"),
             element("desc", escape(short(description)), id=f"{self.prefix}-desc"),
@@ -48,7 +50,7 @@ class Drawing:
         ]
         return element(
             "svg", "\n" + "\n".join(parts) + "\n", xmlns="http://www.w3.org/2000/svg", width=wide, height=high,
-            viewBox=f"0 0 {wide:.0f} {high:.0f}", role="img", font_family=FONT,
+            viewBox=f"0 0 {wide} {high}", role="img", font_family=FONT,
             aria_labelledby=f"{self.prefix}-title {self.prefix}-desc",
         )  # fmt: skip
 
