@@ -16,5 +16,6 @@ def dims_given(op: Op, given: Any) -> list[int]:
 
 
 def per_dim(given: Any, rank: int) -> tuple[int, ...]:
+    """One number for each dimension, of an attribute that may give one for all."""
     given = given if isinstance(given, tuple) else (given,)
     return given * rank if len(given) == 1 else given

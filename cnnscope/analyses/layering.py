@@ -9,6 +9,7 @@ from ..collecting import without_collection
 from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
 from .costs import intensity
+from .dimensions import per_dim
 from .op_costs import work
 from .parameters import by_reader, first_readers, tally
 
@@ -111,7 +112,7 @@ def _row(
         module=call.module,
         type=kind,
         output=outputs[0].shape if outputs else None,
-        activation=_allocated(graph, ops, outputs),
+        activation=allocated(graph, ops, outputs),
         input=inputs[0].shape if inputs else None,
         repeat=call.repeat,
         ops=tuple([op.name for op in ops]),
@@ -147,7 +148,7 @@ def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
     return {**sums, "intensity": intensity(sums), "missing": tuple(missing)}
 
 
-def _allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> int:
+def allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> int:
     """Bytes of the storages that the outputs live in and that were born in these operators."""
     if not ops:
         return 0
@@ -177,15 +178,15 @@ def _window(ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> dict[str, Any]:
     if len(sliding) != 1 or not outputs or len(sliding[0].outputs[0].shape) != len(outputs[0].shape):
         return {}
     op = sliding[0]
-    dims = len(op.outputs[0].shape) - 2
+    dims = max(len(op.outputs[0].shape) - 2, 1)
     kernel = op.attrs["kernel_size"] if "kernel_size" in op.attrs else op.inputs[1].shape[2:]
-    kernel = _spread(kernel, dims)
+    kernel = per_dim(kernel, dims)
     found = {
         "kernel": kernel,
         # An empty stride means the kernel's own size.
-        "stride": _spread(op.attrs.get("stride") or kernel, dims),
-        "padding": _spread(op.attrs.get("padding", 0), dims),
-        "dilation": _spread(op.attrs.get("dilation", 1), dims),
+        "stride": per_dim(op.attrs.get("stride") or kernel, dims),
+        "padding": per_dim(op.attrs.get("padding", 0), dims),
+        "dilation": per_dim(op.attrs.get("dilation", 1), dims),
     }
     groups = op.attrs.get("groups")
     return {**found, "groups": groups, "window": _window_text(**found, groups=groups or 1)}
@@ -205,11 +206,6 @@ def _window_text(kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, 
 
 def _short(sizes: Shape) -> str:
     return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
-
-
-def _spread(value: Any, dims: int) -> Shape:
-    given = value if isinstance(value, tuple) else (value,)
-    return tuple(given) * dims if len(given) == 1 and dims > 1 else tuple(given)
 
 
 def _unique(name: str, names: dict[str, int]) -> str:

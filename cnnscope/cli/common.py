@@ -18,12 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Traced(NamedTuple):
-    """A model that was loaded and traced, and what it was traced with."""
+    """A model that was loaded and traced, and what it was traced with; ``input`` in the notation of ``trace``."""
 
     target: str
     name: str
     model: Any
-    args: tuple[Any, ...]
+    input: Any
     kwargs: dict[str, Any]
     graph: ModelGraph
 
@@ -57,16 +57,18 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Trac
     """Load and trace what the options describe; what the model's code prints goes to stderr."""
     # What a model's code prints must not get into a table that a program reads.
     with contextlib.redirect_stdout(sys.stderr):
+        first = "torch" not in sys.modules
         from ..targets import load
         from ..tracing import trace
         from .inputs import arguments, chosen
 
-        gc.freeze()  # what torch's import made stays to the end: no collection need look through it again
+        if first:
+            gc.freeze()  # what torch's import made stays to the end: no collection need look through it again
         found = load(target)
         args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
         input_ = args[0] if len(args) == 1 else args or None
         graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
-    return Traced(target, found.name, found.model, args, dict(kwargs), graph)
+    return Traced(target, found.name, found.model, input_, dict(kwargs), graph)
 
 
 def deliver(data: str | bytes, output: str | None) -> None:

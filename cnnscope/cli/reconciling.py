@@ -81,8 +81,7 @@ def _measured(run: Traced) -> dict[tuple[str, str], int]:
     """What torch's counter and fvcore say, where they run."""
     from ..counters import crosscheck
 
-    input_ = run.args[0] if len(run.args) == 1 else run.args or None
-    opinions = crosscheck(run.model, input_, kwargs=run.kwargs, graph=run.graph)
+    opinions = crosscheck(run.model, run.input, kwargs=run.kwargs, graph=run.graph)
     return {(run.graph.name, name): row.total for name, row in opinions.items() if row.total is not None}
 
 

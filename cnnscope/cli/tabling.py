@@ -103,8 +103,7 @@ def _slide(run: Traced) -> Shown:
 def _crosscheck(run: Traced) -> Shown:
     from ..counters import crosscheck
 
-    input_ = run.args[0] if len(run.args) == 1 else run.args or None
-    return crosscheck(run.model, input_, kwargs=run.kwargs, graph=run.graph), None
+    return crosscheck(run.model, run.input, kwargs=run.kwargs, graph=run.graph), None
 
 
 def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..analyses.costs import cost, intensity
 from ..analyses.depths import depth
-from ..analyses.layering import Layer, layers
+from ..analyses.layering import Layer, allocated, layers
 from ..analyses.parameters import params
 from ..analyses.receptive import receptive_field
 from ..analyses.shape import shapes
@@ -82,7 +82,9 @@ def by_op(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = 
         if name in costs:
             row = {key: getattr(costs[name], key) for key in (*row, "intensity", "missing")}
             row |= {key: getattr(shapes_[name], key) for key in ("inputs", "output", "dtype")}
-            row |= joined.of((name,), costs[name].macs) | {"allocated": _allocated(graph, name)}
+            row |= joined.of((name,), costs[name].macs) | {
+                "allocated": allocated(graph, (graph[name],), graph[name].outputs)
+            }
         row |= {key: getattr(counted, key) for key in ("params", "weights", "biases", "norm", "trainable", "buffers")}
         rows.append(FullOp(name, counted.module, counted.kind, **row))
     return joined.table("operators", rows, FullOp, graph)
@@ -166,12 +168,6 @@ def _last_op(graph: ModelGraph) -> Op | None:
             return op
         value = op.inputs[0]
     return None
-
-
-def _allocated(graph: ModelGraph, name: str) -> int:
-    born = graph.positions[name]
-    storages = {value.storage: graph.storages[value.storage] for value in graph[name].outputs}
-    return sum(storage.bytes for storage in storages.values() if storage.born == born)
 
 
 def _weight(value: Any) -> Any:
