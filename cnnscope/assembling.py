@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from .fastmeta import METAS
-from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
+from .graph import Call, ModelGraph, Op, Parameter, Run, Storage, Value
 from .recording import Recorder
 
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 def assemble(
-    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int]
+    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int], run: Run
 ) -> ModelGraph:
     """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values."""
     op_names, value_names = _names(recorder, calls)
     values = _values(recorder, value_names)
     ops = _ops(recorder, calls, op_names, values, [names[0] for names in recorder.param_names])
-    memory = recorder.memory
-    numbers = range(len(memory.bytes))
     return ModelGraph(
         name,
         tuple(ops),
-        tuple(map(Storage, numbers, memory.bytes, memory.kinds, memory.born, memory.dies)),
+        _storages(recorder, op_names),
         inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
         outputs=tuple([values[i] for i in outputs]),
         parameters=_parameters(recorder, ops),
@@ -35,7 +34,34 @@ def assemble(
                 for path, kind, parent, repeat, leaf, ins, outs in calls
             ]
         ),
+        run=run,
     )
+
+
+def _storages(recorder: Recorder, op_names: list[str]) -> tuple[Storage, ...]:
+    memory, lineage = recorder.memory, recorder.lineage
+    plain = list(map(Storage, range(len(memory.bytes)), memory.bytes, memory.kinds, memory.born, memory.dies))
+    for number in memory.host:
+        plain[number] = plain[number]._replace(host=True)
+    if lineage is None:
+        return tuple(plain)
+    phases = _phases(recorder)
+    storages = []
+    for storage in plain:
+        if storage.kind == "activation" and storage.born >= 0 and phases[storage.born] != "forward":
+            storage = storage._replace(kind="temporary")
+        savers = lineage.savers.get(storage.id, ())
+        storages.append(storage._replace(savers=tuple([f"{op_names[made]}:{name}" for made, name in savers])))
+    return tuple(storages)
+
+
+def _phases(recorder: Recorder) -> list[str]:
+    """The phase of each operator."""
+    count = len(recorder.records)
+    if recorder.lineage is None:
+        return ["forward"] * count
+    marks = [*recorder.lineage.phases, (count, "")]
+    return [phase for (begin, phase), (end, _) in itertools.pairwise(marks) for _ in range(end - begin)]
 
 
 def _values(recorder: Recorder, names: list[str]) -> list[Value]:
@@ -50,7 +76,10 @@ def _ops(
     recorder: Recorder, calls: list[list[Any]], names: list[str], values: list[Value], param_names: list[str]
 ) -> list[Op]:
     ops = []
-    for name, (signature, inputs, outputs, params, call, after) in zip(names, recorder.records, strict=True):
+    phase_of = _phases(recorder)
+    for name, phase, (signature, inputs, outputs, params, call, after) in zip(
+        names, phase_of, recorder.records, strict=True
+    ):
         function, roles, attrs, _, _ = signature
         ops.append(
             Op(
@@ -61,7 +90,7 @@ def _ops(
                 tuple([param_names[i] for i in params]),
                 attrs,
                 calls[call][0],
-                "forward",
+                phase,
                 roles,
                 call,
                 tuple([names[i] for i in after]),

@@ -8,7 +8,7 @@ returns None and torch's kernel decides, which also raises torch's own error for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -77,6 +77,9 @@ def _like(meta: Meta, shape: Shape) -> Meta:
     if len(shape) in (4, 5) and meta.stride != contiguous(meta.shape) and meta.stride == channels_last(meta.shape):
         return Meta(shape, channels_last(shape), meta.dtype)
     return Meta(shape, contiguous(shape), meta.dtype)
+
+
+Results = Sequence[Meta | None] | None
 
 
 def _convolution(
@@ -192,7 +195,7 @@ def _cat(tensors: list[Meta], dim: int = 0) -> list[Meta] | None:
 
 _aten = torch.ops.aten
 
-RULES: dict[Any, Callable[..., list[Meta] | None]] = {
+RULES: dict[Any, Callable[..., Results]] = {
     _aten.convolution.default: _convolution,
     _aten.native_batch_norm.default: _batch_norm,
     _aten.max_pool2d_with_indices.default: _max_pool,

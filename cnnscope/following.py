@@ -20,6 +20,11 @@ class Calls:
         self.failed = 0
         self._counts: dict[str, int] = {}
 
+    def add(self, path: str, kind: str) -> int:
+        """A call of something that is no module: the optimizer's step."""
+        self.all.append([path, kind, 0, 0, True, (), ()])
+        return len(self.all) - 1
+
     def followed(self, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The forward of one module, telling where it begins and ends."""
         recorder = self.recorder

@@ -51,9 +51,13 @@ class Value(NamedTuple):
 class Storage(NamedTuple):
     """Memory that values live in.
 
-    kind: input, param, buffer, constant, activation, and with a training step saved, gradient, optimizer, temporary.
+    kind: input, param, buffer, constant, activation, and with a training step saved (for the backward pass),
+    gradient (of a parameter), optimizer (its state) and temporary (born in the backward pass or in the optimizer).
     born, dies: index of the operator that allocates it and of the operator before which it is freed;
     born is -1 for what exists before the run, dies is None for what outlives it.
+    savers: the forward operators whose backward needs it, each with the name under which it saved it:
+    ``conv1.convolution:input``.
+    host: a tensor that the program makes on the CPU wherever the model is: a scalar, a step counter.
     """
 
     id: int
@@ -61,6 +65,31 @@ class Storage(NamedTuple):
     kind: str
     born: int
     dies: int | None
+    savers: tuple[str, ...] = ()
+    host: bool = False
+
+
+class Run(NamedTuple):
+    """What was run: the assumptions behind every figure of a graph.
+
+    step: ``first``, or ``steady`` with the gradients and optimizer state of a step before; zero_grad: where it stands;
+    foreach: the optimizer works on lists of tensors; device: whose operators were recorded, ``cpu`` or ``cuda``;
+    dtype: what floating-point tensors were turned into; autocast: the lower precision of mixed precision.
+    Texts are empty and ``step`` is ``first`` where they do not apply.
+    """
+
+    train: bool = False
+    optimizer: str = ""
+    loss: str = ""
+    accumulate: int = 1
+    zero_grad: str = ""
+    set_to_none: bool = True
+    step: str = "first"
+    foreach: bool = False
+    device: str = "cpu"
+    dtype: str = ""
+    autocast: str = ""
+    channels_last: bool = False
 
 
 class Parameter(NamedTuple):
@@ -168,7 +197,7 @@ class ModelGraph:
         outputs: tuple[Value, ...] = (),
         parameters: tuple[Parameter, ...] = (),
         calls: tuple[Call, ...] = (Call("", "", -1, 0, False),),
-        train: bool = False,
+        run: Run | None = None,
     ) -> None:
         self.name = name
         self.ops = ops
@@ -177,7 +206,7 @@ class ModelGraph:
         self.outputs = outputs
         self.parameters = parameters
         self.calls = calls
-        self.train = train
+        self.run = run or Run()
         self._by_name = {op.name: op for op in ops}
         self._check()
 
@@ -214,6 +243,11 @@ class ModelGraph:
         from .render import svg
 
         return {"text/plain": repr(self), "image/svg+xml": svg(self)}
+
+    @property
+    def train(self) -> bool:
+        """Whether it records a training step: forward, loss, backward and, where one was given, the optimizer."""
+        return self.run.train
 
     @cached_property
     def positions(self) -> Mapping[str, int]:

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .fastmeta import RULES, Meta, intern
+from .fastmeta import RULES, Meta, Results, intern
 
 
 class Function(NamedTuple):
     """An ATen overload, looked up once per process.
 
     names, defaults: of its arguments; view, pointwise: as in ``graph.Op``; in_place: it returns its first argument;
-    writes: it changes any argument; decomposes: it is made of other operators; rule: its shape in closed form.
+    written: the arguments that it changes; lists: it changes lists of tensors and returns nothing;
+    decomposes: it is made of other operators; rule: its shape in closed form.
     """
 
     kind: str
@@ -23,22 +24,29 @@ class Function(NamedTuple):
     view: bool
     pointwise: bool
     in_place: bool
-    writes: bool
+    written: frozenset[str]
+    lists: bool
     decomposes: bool
-    rule: Callable[..., list[Meta] | None] | None
+    rule: Callable[..., Results] | None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes any argument."""
+        return bool(self.written)
 
 
 class Signature(NamedTuple):
     """One overload with one set of metadata and arguments.
 
     roles: argument name of each input tensor; attrs: the other arguments as plain data; outs: number, metadata and
-    bytes of each new tensor it returns, None while not known; many: it returns a tuple.
+    bytes of each new tensor it returns, with None for a result that is None, and None as a whole while not known;
+    many: it returns a tuple.
     """
 
     function: Function
     roles: tuple[str, ...]
     attrs: dict[str, Any]
-    outs: tuple[tuple[int, Meta, int], ...] | None
+    outs: tuple[tuple[int, Meta, int] | None, ...] | None
     many: bool
 
 
@@ -56,7 +64,7 @@ def function_of(func: Any) -> Function:
 def _describe(func: Any) -> Function:
     schema = func._schema
     kind = schema.name.partition("::")[2]
-    writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
+    written = [each.name for each in schema.arguments if each.alias_info is not None and each.alias_info.is_write]
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
     return Function(
         kind,
@@ -65,8 +73,13 @@ def _describe(func: Any) -> Function:
         view=func.is_view,
         pointwise=torch.Tag.pointwise in func.tags,
         # transpose_ and the like change what the tensor is, not what it holds.
-        in_place=kind.endswith("_") and bool(writes) and writes[0] and torch.Tag.inplace_view not in func.tags,
-        writes=any(writes),
+        in_place=kind.endswith("_")
+        and bool(written)
+        and schema.arguments[0].name == written[0]
+        and bool(schema.returns)
+        and torch.Tag.inplace_view not in func.tags,
+        written=frozenset(written),
+        lists=kind.startswith("_foreach_") and not schema.returns,
         decomposes=composite,
         rule=RULES.get(func),
     )
@@ -125,10 +138,9 @@ def forget() -> None:
     _signatures.clear()
 
 
-def with_results(signature: Signature, metas: list[Meta], many: bool, nbytes: list[int] | None = None) -> Signature:
-    """The signature with the metadata of the new tensors that its calls return."""
-    sizes = nbytes or [meta_bytes(meta) for meta in metas]
-    outs = tuple((intern(meta), meta, size) for meta, size in zip(metas, sizes, strict=True))
+def with_results(signature: Signature, results: list[tuple[Meta, int] | None], many: bool) -> Signature:
+    """The signature with metadata and bytes of the new tensors that its calls return."""
+    outs = tuple([each and (intern(each[0]), *each) for each in results])
     return signature._replace(outs=outs, many=many)
 
 

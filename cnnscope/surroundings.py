@@ -13,11 +13,12 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def surroundings_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
+def surroundings_kept(modules: Iterable[nn.Module], gradients: bool = False) -> Iterator[None]:
     """Run a forward as the plain eager program, and leave everything around it as it was, also when it raises.
 
-    Gradients and inference mode are off, so that composite functions are taken apart; attention takes no fused path,
-    which has no meta kernel; compiled functions run eagerly; every module may call one more frame than it did.
+    Gradients are on or off as asked; inference mode is off, so that composite functions are taken apart; attention
+    takes no fused path, which has no meta kernel; compiled functions run eagerly; every module may call one more frame
+    than it did.
     """
     with (
         random_state_kept(),
@@ -26,7 +27,7 @@ def surroundings_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
         _plain_attention(),
         _eager(),
         torch.inference_mode(False),
-        torch.no_grad(),
+        torch.set_grad_enabled(gradients),
     ):
         yield
 
