@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cnnscope.analyses.costs import cost
     from cnnscope.analyses.depths import depth
     from cnnscope.analyses.layering import layers
+    from cnnscope.analyses.memory import memory
     from cnnscope.analyses.parameters import params
     from cnnscope.analyses.receptive import receptive_field
     from cnnscope.analyses.shape import shapes
@@ -35,6 +36,7 @@ __all__ = [
     "depth",
     "errors",
     "layers",
+    "memory",
     "names",
     "params",
     "receptive_field",
@@ -55,6 +57,7 @@ _HOMES = {
     "depth": "analyses.depths",
     "errors": "",
     "layers": "analyses.layering",
+    "memory": "analyses.memory",
     "names": "zoo",
     "params": "analyses.parameters",
     "receptive_field": "analyses.receptive",

@@ -1,0 +1,164 @@
+"""``memory``: the bytes that are alive while each operator runs, their peak, and what a device makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..graph import ModelGraph
+from ..table import Table, column, table
+from .allocator import simulate
+from .assumptions import assumptions
+from .liveness import Timeline, events, timeline
+from .overheads import described, overheads
+
+
+def _kind(title: str) -> Any:
+    return column(title, "byte", fold="max", hidden=True, default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class OpMemory:
+    """Memory around one operator, in bytes.
+
+    live: all that is alive when it has returned; allocated: what it brought into being; freed: what the program let go
+    of between it and the next; scratch: what its kernel holds only while it runs, where a rule says so. The other
+    columns split ``live`` by kind of storage.
+    """
+
+    name: str = column("operator")
+    module: str = column("module", hidden=True)
+    kind: str = column("kind", default="")
+    phase: str = column("phase", fold="first", default="")
+    live: int = column("live", "byte", fold="max", default=0)
+    allocated: int = column("allocated", "byte", fold="sum", default=0)
+    freed: int = column("freed", "byte", fold="sum", default=0)
+    scratch: int | None = column("scratch", "byte", fold="max", default=None)
+    params: int = _kind("params")
+    buffers: int = _kind("buffers")
+    constants: int = _kind("constants")
+    optimizer: int = _kind("optimizer")
+    gradients: int = _kind("gradients")
+    inputs: int = _kind("inputs")
+    saved: int = _kind("saved")
+    activations: int = _kind("activations")
+    temporaries: int = _kind("temporaries")
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakMemory(OpMemory):
+    """The model's memory, in bytes; the columns by kind are those at the peak.
+
+    peak, peak_requested: the most that live tensors take together, at ``peak_op``; steady: what stays between two runs;
+    peak_compiled: the same peak if each tensor were freed behind its last use, as a compiled runtime does.
+    peak_allocated, peak_reserved: what PyTorch's caching allocator makes of it on a CUDA device, reserved also with
+    expandable segments; on ``cpu`` allocated is the peak with the kernels' own buffers and nothing is reserved.
+    overheads: lines beside the tensors, by name; upper_bound: what the run will not exceed with all of them.
+    """
+
+    peak: int = 0
+    peak_op: str = ""
+    steady: int = 0
+    peak_requested: int = 0
+    peak_compiled: int = 0
+    peak_allocated: int | None = None
+    peak_reserved: int | None = None
+    peak_reserved_expandable: int | None = None
+    upper_bound: int | None = None
+    kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    overheads: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+COLUMNS = {
+    "param": "params", "buffer": "buffers", "constant": "constants", "optimizer": "optimizer",
+    "gradient": "gradients", "input": "inputs", "saved": "saved", "activation": "activations",
+    "temporary": "temporaries",
+}  # fmt: skip
+
+
+def memory(graph: ModelGraph, device: str | None = None) -> Table[OpMemory]:
+    """Live bytes operator by operator, and in ``.total`` (a ``PeakMemory``) the peak and what it is made of.
+
+    ``memory(graph).total.peak`` is in bytes, parameters, buffers and inputs included, and is that of the eager program:
+    a tensor lives as long as Python or autograd hold it.
+
+    Args:
+        graph: an inference or a training step, as ``trace`` recorded it.
+        device: a GPU of ``cnnscope devices`` or a device file; ``cuda`` (or None) for one that is not named; ``cpu``.
+
+    Raises:
+        UnknownDevice: nobody knows a device of that name.
+    """
+    on_cpu = device is not None and device.lower() == "cpu"
+    line = timeline(graph, host=on_cpu or device is None)
+    rows = _rows(graph, line)
+    found = table("memory", rows, OpMemory, model=graph.name, input=graph.input_text, notes=assumptions(graph.run))
+    total = _peak(graph, line, found.total)
+    if not on_cpu:
+        total = _on_cuda(total, graph, line, device)
+    return dataclasses.replace(found, total=total)
+
+
+def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
+    count = len(graph.ops)
+    born, died = [0] * count, [0] * (count + 1)
+    for storage in line.storages:
+        if storage.born >= 0:
+            born[storage.born] += storage.bytes
+        if storage.dies is not None:
+            died[storage.dies] += storage.bytes
+    kinds = {COLUMNS[kind]: series for kind, series in line.kinds.items()}
+    return [
+        OpMemory(
+            op.name,
+            op.module,
+            op.kind,
+            op.phase,
+            line.total[i],
+            born[i],
+            died[i + 1],
+            **{kind: series[i] for kind, series in kinds.items()},  # type: ignore[arg-type]
+        )
+        for i, op in enumerate(graph.ops)
+    ]
+
+
+def _peak(graph: ModelGraph, line: Timeline, folded: OpMemory) -> PeakMemory:
+    at = line.peak_at
+    kinds = {kind: series[at] for kind, series in line.kinds.items()} if at >= 0 else {}
+    values = {field.name: getattr(folded, field.name) for field in dataclasses.fields(OpMemory)}
+    values.update(dict.fromkeys(COLUMNS.values(), 0), **{COLUMNS[kind]: size for kind, size in kinds.items()})
+    values["live"] = line.peak
+    return PeakMemory(
+        **values,
+        peak=line.peak,
+        peak_op=graph.ops[at].name if at >= 0 else "",
+        steady=sum(s.bytes for s in line.storages if s.dies is None and s.kind in _STAYS),
+        peak_requested=line.peak,
+        peak_compiled=timeline(graph, host=True, compiled=True).peak,
+        kinds={kind: size for kind, size in kinds.items() if size},
+    )
+
+
+_STAYS = frozenset(("param", "buffer", "constant", "optimizer", "gradient"))
+
+
+def _on_cuda(total: PeakMemory, graph: ModelGraph, line: Timeline, device: str | None) -> PeakMemory:
+    capability = None
+    if device is not None and device.lower() != "cuda":
+        from ..devices import device as known
+
+        capability = known(device).capability
+    asked = events(line)
+    default, expandable = simulate(asked), simulate(asked, expandable=True)
+    beside = overheads(graph, capability)
+    return dataclasses.replace(
+        total,
+        peak_allocated=default.allocated_peak,
+        peak_reserved=default.reserved_peak,
+        peak_reserved_expandable=expandable.reserved_peak,
+        upper_bound=max(default.reserved_peak, expandable.reserved_peak) + beside.total,
+        overheads=described(beside),
+    )
