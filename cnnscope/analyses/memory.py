@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph import ModelGraph
-from ..table import Table, column, table
+from ..table import Table, column
 from .allocator import simulate
 from .assumptions import assumptions
 from .liveness import Timeline, events, timeline
@@ -91,14 +91,22 @@ def memory(graph: ModelGraph, device: str | None = None) -> Table[OpMemory]:
     Raises:
         UnknownDevice: nobody knows a device of that name.
     """
-    on_cpu = device is not None and device.lower() == "cpu"
-    line = timeline(graph, host=on_cpu or device is None)
-    rows = _rows(graph, line)
-    found = table("memory", rows, OpMemory, model=graph.name, input=graph.input_text, notes=assumptions(graph.run))
-    total = _peak(graph, line, found.total)
-    if not on_cpu:
-        total = _on_cuda(total, graph, line, device)
-    return dataclasses.replace(found, total=total)
+    line = timeline(graph, host=_counts_host(device))
+    rows = {row.name: row for row in _rows(graph, line)}
+    notes = assumptions(graph.run)
+    return Table("memory", OpMemory, rows, peak_memory(graph, device), graph.name, graph.input_text, notes)
+
+
+def peak_memory(graph: ModelGraph, device: str | None = None) -> PeakMemory:
+    """The total of ``memory(graph, device)`` without its rows."""
+    line = timeline(graph, host=_counts_host(device))
+    total = _total(graph, line)
+    return total if device is not None and device.lower() == "cpu" else _on_cuda(total, graph, line, device)
+
+
+def _counts_host(device: str | None) -> bool:
+    """A GPU does not hold what the program makes on the CPU."""
+    return device is None or device.lower() == "cpu"
 
 
 def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
@@ -125,20 +133,22 @@ def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
     ]
 
 
-def _peak(graph: ModelGraph, line: Timeline, folded: OpMemory) -> PeakMemory:
+def _total(graph: ModelGraph, line: Timeline) -> PeakMemory:
     at = line.peak_at
     kinds = {kind: series[at] for kind, series in line.kinds.items()} if at >= 0 else {}
-    values = {field.name: getattr(folded, field.name) for field in dataclasses.fields(OpMemory)}
-    values.update(dict.fromkeys(COLUMNS.values(), 0), **{COLUMNS[kind]: size for kind, size in kinds.items()})
-    values["live"] = line.peak
     return PeakMemory(
-        **values,
+        "total",
+        "",
+        live=line.peak,
+        allocated=sum(storage.bytes for storage in line.storages if storage.born >= 0),
+        freed=sum(storage.bytes for storage in line.storages if storage.dies is not None),
         peak=line.peak,
         peak_op=graph.ops[at].name if at >= 0 else "",
         steady=sum(s.bytes for s in line.storages if s.dies is None and s.kind in _STAYS),
         peak_requested=line.peak,
         peak_compiled=timeline(graph, host=True, compiled=True).peak,
         kinds={kind: size for kind, size in kinds.items() if size},
+        **{COLUMNS[kind]: size for kind, size in kinds.items()},  # type: ignore[arg-type]
     )
 
 
