@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 from ..graph import ModelGraph
@@ -45,7 +46,7 @@ class Point:
 
 
 class Peaks:
-    """The peak by batch size, each computed once. ``trace_at`` traces where no straight line goes through two traces."""
+    """The peak by batch size, each computed once; ``graph_at`` gives the graph at a batch size."""
 
     def __init__(self, graph_at: Callable[[int], ModelGraph], device: str | None) -> None:
         self._graph_at, self._device = graph_at, device
@@ -63,9 +64,9 @@ def largest_batches(peaks: Peaks, budget: int, *, model: str = "", input: str = 
     for name, attribute in FIGURES.items():
         if getattr(peaks(2), attribute) is None:
             continue
-        batch = _largest(lambda size, attribute=attribute: getattr(peaks(size), attribute) <= budget)
-        takes = getattr(peaks(batch), attribute) if batch else None
-        rows.append(Fit(name, "", batch, takes, getattr(peaks(batch + 1), attribute)))
+        figure = functools.partial(_figure, peaks, attribute)
+        batch = _largest(figure, budget)
+        rows.append(Fit(name, "", batch, figure(batch) if batch else None, figure(batch + 1)))
     return table("largest batch", rows, Fit, model=model, input=input)
 
 
@@ -77,17 +78,21 @@ def curve(peaks: Peaks, sizes: Sequence[int], *, model: str = "", input: str = "
     return table("peak by batch size", rows, Point, model=model, input=input)
 
 
-def _largest(fits: Callable[[int], bool]) -> int:
+def _figure(peaks: Peaks, attribute: str, batch: int) -> int:
+    return getattr(peaks(batch), attribute)
+
+
+def _largest(figure: Callable[[int], int], budget: int) -> int:
     """By doubling, then halving: peaks grow with the batch (reserved bytes all but so)."""
-    if not fits(1):
+    if figure(1) > budget:
         return 0
     low = 1
-    while low < LIMIT and fits(2 * low):
+    while low < LIMIT and figure(2 * low) <= budget:
         low *= 2
     high = 2 * low
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if figure(middle) <= budget else (low, middle)
     return low
 
 
