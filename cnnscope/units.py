@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _SI = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -40,6 +42,27 @@ def decimal(number: int, digits: int = 3) -> str:
 def _significant(number: float, digits: int) -> str:
     whole = len(str(int(abs(number))))
     return f"{number:.{max(0, digits - whole)}f}"
+
+
+_SUFFIXES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
+    unit.lower(): size for size, unit in _BINARY
+}
+
+
+def parsed_bytes(text: str) -> int:
+    """``24GiB``, ``1.5 GB`` or ``500000`` in bytes; GiB is 2^30, GB is 10^9.
+
+    Raises:
+        ValueError: it is no number with such a unit, or not above zero.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:[.,_]\d+)*|\d*\.\d+)\s*([a-zA-Z]*)\s*", text)
+    factor = _SUFFIXES.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is no amount of memory; write 24GiB, 512MiB or 8GB")
+    number = int(float(match[1].replace("_", "").replace(",", "")) * factor)
+    if number <= 0:
+        raise ValueError(f"{text!r} is no memory at all; write 24GiB, 512MiB or 8GB")
+    return number
 
 
 def scale(largest: float, unit: str) -> tuple[int, str]:

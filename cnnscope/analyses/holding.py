@@ -84,7 +84,7 @@ class _Holding:
         if storage.savers and self.graph.ops[self.at].phase != "optimizer":
             first, *others = storage.savers
             op, _, what = first.rpartition(":")
-            return f"the backward of {op} ({what})" + (f" and {len(others)} more" if others else "")
+            return f"backward of {op} ({what})" + (f", {len(others)} more" if others else "")
         later = [use for use in self.uses.get(storage.id, ()) if use > self.at]
         if self.at in self.uses.get(storage.id, ()):
             return f"in use by {self.graph.ops[self.at].name}"

@@ -30,7 +30,7 @@ class OpMemory:
     name: str = column("operator")
     module: str = column("module", hidden=True)
     kind: str = column("kind", default="")
-    phase: str = column("phase", fold="first", default="")
+    phase: str = column("phase", default="")
     live: int = column("live", "byte", fold="max", default=0)
     allocated: int = column("allocated", "byte", fold="sum", default=0)
     freed: int = column("freed", "byte", fold="sum", default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -53,8 +54,45 @@ def takes_model(command: F) -> F:
     return command
 
 
-def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Traced:
-    """Load and trace what the options describe; what the model's code prints goes to stderr."""
+def takes_run(command: F) -> F:
+    """The options of a training step, passed on as ``run``: those keywords of ``trace`` that were given."""
+
+    @functools.wraps(command)
+    def with_run(*args: Any, **kwargs: Any) -> Any:
+        given = {name: kwargs.pop(name) for name in _RUN_OPTIONS}
+        run = {name: value for name, value in given.items() if value is not None and value is not False}
+        if not run.get("train") and run:
+            raise click.UsageError(f"--{next(iter(run)).replace('_', '-')} belongs to a training step; add --train")
+        return command(*args, run=run, **kwargs)
+
+    found: Any = with_run
+    for option in _RUN_OPTIONS.values():
+        found = option(found)
+    return found
+
+
+_RUN_OPTIONS = {
+    "foreach": click.option(
+        "--foreach/--no-foreach", default=None, help="The optimizer works on lists of tensors, as on CUDA."
+    ),
+    "step": click.option(
+        "--step", type=click.Choice(["steady", "first"]), help="steady: as a step before left it (the default)."
+    ),
+    "zero_grad": click.option(
+        "--zero-grad",
+        type=click.Choice(["before-forward", "before-backward", "after-step"]),
+        help="Where gradients are freed. [default: before-forward]",
+    ),
+    "accumulate": click.option(
+        "--accumulate", type=click.IntRange(min=1), metavar="N", help="Batches whose gradients are added up."
+    ),
+    "optimizer": click.option("--optimizer", metavar="NAME", help="sgd, sgd-momentum, adam, adamw, adagrad, rmsprop."),
+    "train": click.option("--train", is_flag=True, help="A training step: forward, backward, optimizer."),
+}
+
+
+def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: Any) -> Traced:
+    """Load and trace what the options describe; what the model's code prints goes to stderr. ``run``: see ``trace``."""
     # What a model's code prints must not get into a table that a program reads.
     with contextlib.redirect_stdout(sys.stderr):
         first = "torch" not in sys.modules
@@ -67,7 +105,7 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Trac
         found = load(target)
         args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
         input_ = args[0] if len(args) == 1 else args or None
-        graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
+        graph = trace(found.model, input_, kwargs=kwargs, name=found.name, **run)
     return Traced(target, found.name, found.model, input_, dict(kwargs), graph)
 
 

@@ -35,7 +35,7 @@ def graph(
 ) -> None:
     """Draw MODEL: layers, shapes, parameters, MACs."""
     kind = _kind(kind, output)
-    output = output or f"{_file_name(model)}.{kind}"
+    output = output or f"{file_name(model)}.{kind}"
     run = traced(model, inputs, batch_size)
     deliver(_drawn(run.graph, kind, depth=depth, fold=fold, engine=engine), output)
     if output != "-":
@@ -63,7 +63,7 @@ def _kind(asked: str | None, output: str | None) -> str:
     return asked or named or "svg"
 
 
-def _file_name(model: str) -> str:
+def file_name(model: str) -> str:
     """``resnet50`` for ``torchvision:resnet50``; no character that a file name should not have."""
     name = model.rpartition(":")[2] or model
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
