@@ -50,14 +50,14 @@ def chart(timeline: Timeline, width: int = 80, height: int = 15, *, signs: Signs
     lines = [_cut(timeline.title, width, signs), "", _summit(timeline, margin, across, signs)]
     for row, bar in zip(range(rows, 0, -1), _bars(timeline, across, rows, step / each, signs), strict=True):
         tick = ticks[row // each].text if row % each == 0 else ""
-        lines.append(f"{tick:>{margin - 2}} {signs.tick if tick else signs.wall}{bar}".rstrip())
+        lines.append(f"{tick:>{margin - 2}} {signs.tick if tick else signs.wall}{bar}")
     spans = timeline.spans(across)
     edges = {span.first for span in spans[1:]}
     floor = "".join(signs.border if column in edges else signs.floor for column in range(across))
     lines.append(f"{ticks[0].text:>{margin - 2}} {signs.corner}{floor}")
     if any(span.phase for span in spans):
         lines.append(" " * margin + _phases([(s.phase, (s.first + s.end) / 2) for s in spans], across, signs))
-    return "\n".join([*lines, *_legend(timeline, margin, width, signs)])
+    return "\n".join(line.rstrip() for line in [*lines, *_legend(timeline, margin, width, signs)])
 
 
 def _bars(timeline: Timeline, across: int, rows: int, each: float, signs: Signs) -> Iterator[str]:
