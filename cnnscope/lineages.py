@@ -84,7 +84,10 @@ class Lineage:
         if node._sequence_nr() in self._packed:
             return  # reading what a hook packed away would unpack it: a checkpoint would run its block again
         for name in _saved_names(type(node)):
-            value = getattr(node, name)
+            try:
+                value = getattr(node, name)
+            except RuntimeError:  # an in-place operator has overwritten it: the backward pass will say so
+                continue
             for each in value if isinstance(value, (tuple, list)) else (value,):
                 if isinstance(each, torch.Tensor):
                     yield name.removeprefix("_saved_"), each

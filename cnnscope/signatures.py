@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from . import backward_metas  # noqa: F401  (adds its rules)
 from .fastmeta import RULES, Meta, Results, intern
 
 

@@ -198,6 +198,8 @@ _DATA_NEEDED = (
 def _way_out(error: Exception) -> str:
     if "more than 1 value per channel" in str(error):
         return "batch norm cannot train on one value a channel: give a larger batch (--batch-size 2) or a larger input"
+    if "modified by an inplace operation" in str(error):
+        return "an in-place operator overwrites what the backward pass needs: set inplace=False there, or copy first"
     if any(sign in str(error) for sign in _DATA_NEEDED):
         return "the forward asks for the values of a tensor, which a trace does not have: let it depend on shapes alone"
     if isinstance(error, (ValueError, TypeError, RuntimeError, IndexError)):

@@ -82,10 +82,12 @@ def _until_last_use(graph: ModelGraph, storages: tuple[Storage, ...]) -> Iterato
             yield storage._replace(dies=min(storage.dies, last.get(storage.id, storage.born) + 1))
 
 
-def events(timeline: Timeline) -> list[tuple[int, int]]:
+def events(timeline: Timeline, runs: int = 1) -> list[tuple[int, int]]:
     """What an allocator is asked for, in order: (storage, bytes) for an allocation, (storage, -1) for a free.
 
-    What exists before the run comes first. Between two operators what dies is freed before the next allocates.
+    What exists before the run comes first. Between two operators what dies is freed before the next allocates. With
+    more than one run, a run finds what the one before has left (new gradients are the next step's old ones), and what
+    nothing takes over, like an output, is freed between the two. Storages of later runs have numbers of their own.
     """
     count = len(timeline.graph.ops)
     births: list[list[Storage]] = [[] for _ in range(count + 1)]
@@ -95,8 +97,34 @@ def events(timeline: Timeline) -> list[tuple[int, int]]:
         if storage.dies is not None:
             deaths[storage.dies].append(storage)
     found = [(storage.id, storage.bytes) for storage in births[0]]
-    for index in range(count + 1):
-        found.extend((storage.id, -1) for storage in deaths[index])
-        if index < count:
-            found.extend((storage.id, storage.bytes) for storage in births[index + 1])
+    heirs = _heirs(timeline.storages)
+    numbers = {storage.id: storage.id for storage in births[0]}
+    fresh = itertools.count(max(numbers, default=-1) + len(timeline.storages) + 1)
+    for run in range(runs):
+        for index in range(count + 1):
+            found.extend([(numbers.pop(storage.id), -1) for storage in deaths[index] if storage.id in numbers])
+            for storage in births[index + 1] if index < count else ():
+                number = numbers[storage.id] = storage.id if run == 0 else next(fresh)
+                found.append((number, storage.bytes))
+        if run + 1 < runs:
+            left = [s for s in timeline.storages if s.born >= 0 and s.id in numbers]
+            for storage in left:
+                number = numbers.pop(storage.id)
+                if storage.id in heirs:
+                    numbers[heirs[storage.id]] = number
+                else:
+                    found.append((number, -1))
+    return found
+
+
+def _heirs(storages: tuple[Storage, ...]) -> dict[int, int]:
+    """Which storage at the beginning of a run stands for one that the run before left: of the same kind and size."""
+    waiting: dict[tuple[str, int], list[int]] = {}
+    for storage in storages:
+        if storage.born < 0 and storage.dies is not None:
+            waiting.setdefault((storage.kind, storage.bytes), []).append(storage.id)
+    found = {}
+    for storage in storages:
+        if storage.born >= 0 and storage.dies is None and (same := waiting.get((storage.kind, storage.bytes))):
+            found[storage.id] = same.pop(0)
     return found

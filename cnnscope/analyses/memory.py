@@ -152,6 +152,9 @@ def _total(graph: ModelGraph, line: Timeline) -> PeakMemory:
     )
 
 
+# A second equal run finds other free blocks than the first and may reserve more; a third rarely does.
+RUNS = 3
+
 _STAYS = frozenset(("param", "buffer", "constant", "optimizer", "gradient"))
 
 
@@ -161,7 +164,7 @@ def _on_cuda(total: PeakMemory, graph: ModelGraph, line: Timeline, device: str |
         from ..devices import device as known
 
         capability = known(device).capability
-    asked = events(line)
+    asked = events(line, runs=1 if graph.train and graph.run.step == "first" else RUNS)
     default, expandable = simulate(asked), simulate(asked, expandable=True)
     beside = overheads(graph, capability)
     return dataclasses.replace(
