@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnnscope.summaries import summary
     from cnnscope.table import Table, by_module
     from cnnscope.tracing import trace
+    from cnnscope.whatifs import what_if
     from cnnscope.zoo import build, names
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "shapes",
     "summary",
     "trace",
+    "what_if",
 ]
 
 # Public name -> the module that defines it; "" means that the name is itself a module of this package.
@@ -65,6 +67,7 @@ _HOMES = {
     "shapes": "analyses.shape",
     "summary": "summaries",
     "trace": "tracing",
+    "what_if": "whatifs",
 }
 
 

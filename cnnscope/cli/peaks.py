@@ -35,6 +35,7 @@ class Bytes(click.ParamType[int]):
 @click.option("--device", metavar="NAME", help="A GPU of 'cnnscope devices', a device file, cuda, or cpu.")
 @click.option("--budget", type=Bytes(), metavar="BYTES", help="24GiB: does it fit? By default the device's memory.")
 @click.option("--max-batch", is_flag=True, help="The largest batch that fits, and the peak over the batch size.")
+@click.option("--what-if", is_flag=True, help="What changes of the model or the step would save, each one traced.")
 @click.option("--by", type=click.Choice(["peak", "op", "tensor"]), help="tensor: all that is alive at the peak.")
 @click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Tensors to list at the peak.")
 @click.option("--svg", is_flag=True, help="A picture of memory over time.")
@@ -48,6 +49,7 @@ def memory(
     device: str | None,
     budget: int | None,
     max_batch: bool,
+    what_if: bool,
     format_: str | None,
     output: str | None,
     **view: Any,
@@ -59,6 +61,12 @@ def memory(
             raise click.UsageError("--max-batch needs --budget 24GiB or the --device whose memory is the budget")
         return _largest(model, inputs, run, device, budget, format_ or _ending(output) or "text", output)
     found = traced(model, inputs, batch_size, **run)
+    if what_if:
+        from ..whatifs import what_if as changes
+
+        options = {"kwargs": found.kwargs, "device": device, **run}
+        deliver(_table(changes(found.model, found.input, **options), format_ or _ending(output), output), output)
+        return 0
     if view["svg"] or PurePath(output or "").suffix == ".svg":
         return _picture(found, model, output)
     from ..analyses.memory import peak_memory
@@ -90,14 +98,18 @@ def _fits(total: PeakMemory, budget: int) -> bool:
 def _rendered(
     run: Traced, device: str | None, budget: int | None, format_: str, output: str | None, by: str | None, rows: int
 ) -> str:
-    from .. import render
     from ..analyses.holding import held
     from ..analyses.memory import memory as analysed
 
     if format_ == "text" and by in (None, "peak"):
         return _page(run, device, budget, rows, output)
-    found: Table[Any] = held(run.graph) if by == "tensor" else analysed(run.graph, device)
-    if format_ == "text":
+    return _table(held(run.graph) if by == "tensor" else analysed(run.graph, device), format_, output)
+
+
+def _table(found: Table[Any], format_: str | None, output: str | None) -> str:
+    from .. import render
+
+    if format_ in (None, "text"):
         return render.text(found, width=0 if output else None)
     return {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_](found)
 
