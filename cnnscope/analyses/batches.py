@@ -1,17 +1,19 @@
 """One network at every batch size, from two traces: each size is linear in the batch, so the third need not be run.
 
-``Batches`` takes traces at two batch sizes, finds for every number in them (sizes of values and storages, arguments of
-operators) the line through both, and gives the graph at any other batch size, equal to a direct trace. Where the two
-runs differ in more than numbers, or a line is none for whole numbers, it says so: then each batch needs its own trace.
+``Batches`` takes traces at two batch sizes, finds for every number in them (sizes of tensors, arguments of operators)
+the line through both, and gives the graph at any other batch size, equal to a direct trace. The bytes of a storage
+follow from the sizes of a tensor that fills it, since a product of lines (a similarity matrix) is no line. Where the
+two runs differ in more than numbers, or a line meets no whole number, it says so: then each batch needs its own trace.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import CnnscopeError
-from ..graph import Call, ModelGraph, Op, Storage, Value
+from ..graph import ITEM_BYTES, Call, ModelGraph, Op, Storage, Value
 
 
 class NotLinear(CnnscopeError):
@@ -33,6 +35,7 @@ class Batches:
             raise ValueError(f"two traces at the same batch size {b} tell nothing of others")
         self.low, self.high, self.b, self.c = low, high, b, c
         self._check()
+        self._fills = self._filling()
 
     def _check(self) -> None:
         low, high = self.low, self.high
@@ -46,7 +49,16 @@ class Batches:
                 f"{low.name} runs other operators at batch size {self.c} than at {self.b}: "
                 "its memory at other batch sizes has to be traced one by one"
             )
-        self.at(self.b)
+
+    def _filling(self) -> dict[int, tuple[Value, Value]]:
+        """For each storage that changes a tensor that fills it, in both traces."""
+        found: dict[int, tuple[Value, Value]] = {}
+        low, high = self.low.storages, self.high.storages
+        for one, other in zip(self.low.ops, self.high.ops, strict=True):
+            for a, b in zip((*one.inputs, *one.outputs), (*other.inputs, *other.outputs), strict=True):
+                if a.storage not in found and a.bytes == low[a.storage].bytes and b.bytes == high[b.storage].bytes:
+                    found[a.storage] = (a, b)
+        return found
 
     def number(self, low: int, high: int, batch: int) -> int:
         """The number at another batch size.
@@ -63,13 +75,15 @@ class Batches:
 
     def storages(self, batch: int) -> tuple[Storage, ...]:
         """The storages at a batch size: all that a peak depends on."""
-        number = self.number
-        return tuple(
-            [
-                low if low.bytes == high.bytes else low._replace(bytes=number(low.bytes, high.bytes, batch))
-                for low, high in zip(self.low.storages, self.high.storages, strict=True)
-            ]
-        )
+        pairs = zip(self.low.storages, self.high.storages, strict=True)
+        return tuple([low if low.bytes == high.bytes else self._storage(low, high, batch) for low, high in pairs])
+
+    def _storage(self, low: Storage, high: Storage, batch: int) -> Storage:
+        if low.id not in self._fills:
+            return low._replace(bytes=self.number(low.bytes, high.bytes, batch))
+        one, other = self._fills[low.id]
+        sizes = [self.number(a, b, batch) for a, b in zip(one.shape, other.shape, strict=True)]
+        return low._replace(bytes=math.prod(sizes) * ITEM_BYTES[one.dtype])
 
     def at(self, batch: int) -> ModelGraph:
         """The graph at a batch size, for every analysis.
