@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -60,7 +61,7 @@ def test_kinds_add_up_at_every_operator_and_at_the_peak():
         assert sum(table.total.kinds.values()) == table.total.peak == max(row.live for row in table.values())
         assert table[table.total.peak_op].live == table.total.peak
         rows = list(table.values())
-        for row, following in zip(rows, rows[1:], strict=False):
+        for row, following in itertools.pairwise(rows):
             assert following.live == row.live - row.freed + following.allocated
 
 
@@ -97,7 +98,7 @@ def test_everything_at_the_peak_has_a_keeper():
         assert row.keeper
     assert by_kind == {kind: size for kind, size in total.kinds.items() if size}
     saved = next(row for row in table.values() if row.name == "1.2.relu")
-    assert saved.keeper.startswith("backward of 1.2.relu (result)") and saved.module == "1.2"
+    assert saved.keeper == "backward of 1.3.convolution (input), 1 more" and saved.module == "1.2"
     every = [held(graph, at).total.bytes for at in range(len(graph))]
     assert every == list(timeline(graph).total)
 
@@ -119,7 +120,9 @@ def test_a_second_run_takes_over_what_the_first_has_left():
 @settings(max_examples=40, deadline=None)
 @given(recipes(), st.integers(1, 40), st.booleans())
 def test_every_batch_size_follows_from_two(recipe, batch, train):
-    model = RandomNet({**recipe, "batch": 2})
+    # The upsampling of random nets asks for the number of elements: another program at another batch size.
+    steps = [step for step in recipe["steps"] if step[0] != "upsample"]
+    model = RandomNet({**recipe, "steps": steps, "batch": 2})
     options = {"train": True} if train and any(True for _ in model.parameters()) else {}
 
     def traced(size: int) -> cnnscope.ModelGraph:
@@ -135,9 +138,7 @@ def test_every_batch_size_follows_from_two(recipe, batch, train):
     assert cnnscope.memory(found).total == cnnscope.memory(direct).total
 
 
-@pytest.mark.parametrize(
-    "name", ["lenet5", "alexnet", "vgg16", "googlenet_aux", "resnet50", "densenet121", "squeezenet"]
-)
+@pytest.mark.parametrize("name", ["lenet5", "alexnet", "vgg16", "googlenet_aux", "resnet50", "squeezenet"])
 def test_the_zoo_is_linear_in_the_batch(name):
     model = cnnscope.build(name)
     size = (1, 32, 32) if name == "lenet5" else (3, 227, 227) if name == "alexnet" else (3, 224, 224)
@@ -153,9 +154,11 @@ class Halves(nn.Module):
         return x * 2 if x.shape[0] % 2 else x
 
 
-class Squares(nn.Module):
+class Similarities(nn.Module):
+    """A matrix of batch by batch: its sizes are linear, its bytes are not."""
+
     def forward(self, x):
-        return x @ x.mT @ x.expand(x.shape[0], *x.shape).flatten(0, 1)[: x.shape[0]]
+        return (x @ x.mT).softmax(1) @ x
 
 
 def test_what_is_not_linear_is_refused():
@@ -164,11 +167,13 @@ def test_what_is_not_linear_is_refused():
 
     with pytest.raises(NotLinear, match="other operators at batch size 3 than at 2"):
         Batches(traced(Halves(), 2), 2, traced(Halves(), 3), 3)
-    squares = Batches(traced(Squares(), 2), 2, traced(Squares(), 4), 4)
-    with pytest.raises(NotLinear):
-        squares.at(3), squares.at(7)
     with pytest.raises(ValueError, match="tell nothing"):
-        Batches(traced(Squares(), 2), 2, traced(Squares(), 2), 2)
+        Batches(traced(Similarities(), 2), 2, traced(Similarities(), 2), 2)
+
+
+def test_products_of_lines():
+    low, high, direct = (cnnscope.trace(Similarities(), (size, 4)) for size in (2, 3, 17))
+    assert Batches(low, 2, high, 3).at(17).storages == direct.storages
 
 
 def test_the_largest_batch_fits_and_the_next_does_not():

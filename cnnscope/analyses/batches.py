@@ -4,6 +4,8 @@
 the line through both, and gives the graph at any other batch size, equal to a direct trace. The bytes of a storage
 follow from the sizes of a tensor that fills it, since a product of lines (a similarity matrix) is no line. Where the
 two runs differ in more than numbers, or a line meets no whole number, it says so: then each batch needs its own trace.
+A model that takes another path only at batch sizes beyond the two cannot be seen through; ``agrees`` holds an answer
+against a direct trace.
 """
 
 from __future__ import annotations
@@ -103,6 +105,11 @@ class Batches:
             calls=at.all(at.call, low.calls, high.calls),
             run=low.run,
         )
+
+
+def agrees(found: ModelGraph, direct: ModelGraph) -> bool:
+    """Whether a graph from two others is that of a direct trace, as far as memory goes."""
+    return found.storages == direct.storages and [op.name for op in found] == [op.name for op in direct]
 
 
 class _At(NamedTuple):

@@ -168,11 +168,20 @@ def _largest(
     output: str | None,
 ) -> int:
     from .. import render
+    from ..analyses.batches import agrees
     from ..analyses.fitting import Peaks, curve, largest_batches
 
     low = traced(model, inputs, 2, **run)
-    peaks = Peaks(_graph_at(model, inputs, run, low), device)
+    graph_at = _graph_at(model, inputs, run, low)
+    peaks = Peaks(graph_at, device)
     fit = largest_batches(peaks, budget, model=low.name)
+    answer = max((row.batch or 0 for row in fit.values()), default=0)
+    if answer and not agrees(graph_at(answer), traced(model, inputs, answer, **run).graph):
+        click.echo(
+            f"cnnscope: {low.name} runs otherwise at batch size {answer}: each size is traced by itself", err=True
+        )
+        peaks = Peaks(lambda batch: traced(model, inputs, batch, **run).graph, device)
+        fit = largest_batches(peaks, budget, model=low.name)
     sizes = _sizes(max((row.batch or 0 for row in fit.values()), default=0))
     points = curve(peaks, sizes, model=low.name)
     if format_ == "json":
