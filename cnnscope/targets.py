@@ -56,7 +56,7 @@ def load(target: str) -> Target:
         UnknownArchitecture: neither a form above nor a name in the zoo.
         UnusableTarget: the file, module, package or name is not there, or its code failed.
     """
-    if ":" not in target and not target.endswith(".py"):
+    if zoo.meant(target):
         entry = zoo.entry(target)
         return Target(_built(lambda: zoo.build(target), target), (tuple(entry["input"]),), entry["name"])
     reference = _parsed(target)

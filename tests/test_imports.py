@@ -24,7 +24,10 @@ def modules_of(folder: str) -> list[str]:
 
 TORCH_FREE = [
     "cnnscope",
-    *(f"cnnscope.{name}" for name in ("claims", "cli", "errors", "fusing", "graph", "table", "units", "zoo")),
+    *(
+        f"cnnscope.{name}"
+        for name in ("caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "table", "units", "zoo")
+    ),
     *modules_of("analyses"),
     *modules_of("claiming"),
     *modules_of("render"),
