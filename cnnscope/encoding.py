@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .collecting import without_collection
-from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
+from .graph import Call, ModelGraph, Op, Parameter, Run, Storage, Value
 
 _HEAD = b"cnnscope graph 1\n"
 _ROWS: dict[str, Any] = {"storages": Storage, "parameters": Parameter, "calls": Call, "ops": Op}
@@ -71,7 +71,7 @@ def _record(graph: ModelGraph) -> dict[str, Any]:
     def number(value: Value) -> int:
         return values.setdefault(value, len(values))
 
-    record: dict[str, Any] = {"name": graph.name, "train": graph.train}
+    record: dict[str, Any] = {"name": graph.name, "run": list(graph.run)}
     for name in _TENSORS:
         record[name] = [number(value) for value in getattr(graph, name)]
     for name, kind in _ROWS.items():
@@ -124,7 +124,7 @@ def _graph(record: dict[str, Any]) -> ModelGraph:
         parameters=_rows(record["parameters"], Parameter, things, values),
         calls=_rows(record["calls"], Call, things, values),
         ops=_rows(record["ops"], Op, things, values),
-        train=record["train"],
+        run=Run(*record["run"]),
     )
 
 

@@ -57,7 +57,8 @@ class Traced:
             from ..targets import load
 
             found = load(self.target)
-            args, kwargs = arguments(chosen(self._inputs, found.default_input, self._batch_size, self.target))
+            inputs = chosen(self._inputs, found.default_input, self._batch_size, self.target, found.dtypes)
+            args, kwargs = arguments(inputs)
         return Loaded(found.model, args[0] if len(args) == 1 else args or None, dict(kwargs), found.name)
 
     def _trace(self) -> ModelGraph:
