@@ -65,6 +65,13 @@ def test_a_graph_of_the_zoo_comes_back_as_it_was(name):
     assert contents(encoding.decoded(encoding.encoded(graph))) == contents(graph)
 
 
+def test_a_training_step_comes_back_as_it_was():
+    found = load("lenet5_modern")
+    graph = trace(found.model, found.default_input[0], train=True, optimizer="adam", accumulate=2)
+    again = encoding.decoded(encoding.encoded(graph))
+    assert contents(again) == contents(graph) and again.run == graph.run and type(again.run) is type(graph.run)
+
+
 @pytest.mark.slow
 def test_every_graph_of_the_zoo_comes_back_as_it_was():
     for name in zoo.names():
@@ -145,6 +152,8 @@ _SMALL = _zoo_graph("lenet5_modern")
         ["size", "lenet5_modern", "--bits", "8"],
         ["table", "torchvision:squeezenet1_1"],
         ["claims", "lenet5"],
+        ["memory", "lenet5_modern", "--train", "--optimizer", "adam"],
+        ["memory", "lenet5_modern", "--max-batch", "--budget", "1GiB"],
         ["reconcile", "squeezenet1_1", "--no-tools"],
     ],
     ids=" ".join,

@@ -26,7 +26,10 @@ TORCH_FREE = [
     "cnnscope",
     *(
         f"cnnscope.{name}"
-        for name in ("caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "table", "units", "zoo")
+        for name in (
+            *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
+            *("table", "testing", "units", "zoo"),
+        )
     ),
     *modules_of("analyses"),
     *modules_of("claiming"),

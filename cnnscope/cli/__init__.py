@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
+from . import budgeting, caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -116,3 +116,4 @@ main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
 main.add_command(caching.cache)
+main.add_command(budgeting.check)
