@@ -5,6 +5,7 @@
     |-- UnusableTarget            a target that cannot be loaded: no such file, attribute or package
     |-- UnusableInput             an input description that cannot be understood
     |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
+    |-- UnusableBudget            a limit, or a table of limits, that cannot be read
     |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
     '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
@@ -34,6 +35,10 @@ class UnusableTarget(CnnscopeError):
 
 class UnusableInput(CnnscopeError, ValueError):
     """An input that is neither a shape nor a tensor nor a structure of them."""
+
+
+class UnusableBudget(CnnscopeError, ValueError):
+    """A limit that is no amount, or a table of budgets of another form."""
 
 
 class UntraceableModel(CnnscopeError):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .collecting import without_collection
 from .errors import InvalidGraph
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Shape = tuple[int, ...]
 
@@ -265,11 +266,12 @@ class ModelGraph:
 
         An edge without values is an order alone: the head sees an in-place write of the tail through a view.
         """
-        with without_collection():
-            return nx.freeze(self._dag())
+        import networkx as nx  # its import takes longer than a whole command needs otherwise
 
-    def _dag(self) -> nx.DiGraph:
-        dag = nx.DiGraph(name=self.name)
+        with without_collection():
+            return nx.freeze(self._dag(nx.DiGraph(name=self.name)))
+
+    def _dag(self, dag: nx.DiGraph) -> nx.DiGraph:
         producers = self.producers
         edges: dict[tuple[str, str], tuple[Value, ...]] = {}
         for op in self.ops:

@@ -4,8 +4,10 @@
     torchvision:resnet50               a model of torchvision, timm:resnet50 one of timm
     path/to/file.py:Net                a class, a function that makes a model, or a model in a file
     package.module:net(classes=10)     the same in an importable module, with literal arguments
+    path/to/net.pt2, path/to/net.onnx  an exported program, an ONNX graph
 
-Loading a file or a module runs its code. Models are built on the meta device, where weights take no memory.
+Loading a Python file or a module runs its code; exported programs and ONNX graphs are data and run none. Models are
+built on the meta device, where weights take no memory.
 """
 
 from __future__ import annotations
@@ -32,11 +34,16 @@ from .literals import literal_call
 
 
 class Target(NamedTuple):
-    """A model that was loaded. ``default_input``: the shapes that it is known to take, None where nobody says."""
+    """A model that was loaded.
+
+    default_input: the shapes that it is known to take, None where nobody says; dtypes: their types, where they are
+    not all float32.
+    """
 
     model: nn.Module
     default_input: tuple[Shape, ...] | None
     name: str
+    dtypes: tuple[str, ...] = ()
 
 
 class Reference(NamedTuple):
@@ -56,9 +63,11 @@ def load(target: str) -> Target:
         UnknownArchitecture: neither a form above nor a name in the zoo.
         UnusableTarget: the file, module, package or name is not there, or its code failed.
     """
-    if ":" not in target and not target.endswith(".py"):
+    if zoo.meant(target):
         entry = zoo.entry(target)
         return Target(_built(lambda: zoo.build(target), target), (tuple(entry["input"]),), entry["name"])
+    if target.endswith((".pt2", ".onnx")):
+        return _from_file(target)
     reference = _parsed(target)
     if reference.where in ("torchvision", "timm"):
         return _from_library(reference, target)
@@ -79,6 +88,17 @@ def _from_library(reference: Reference, target: str) -> Target:
         libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
     )
     return Target(model, known, name)
+
+
+def _from_file(path: str) -> Target:
+    from .files.exported import exported
+    from .files.onnx_graphs import onnx_graph
+
+    model, inputs = exported(path) if path.endswith(".pt2") else onnx_graph(path)
+    name = Path(path).stem
+    if inputs is None:
+        return Target(model, None, name)
+    return Target(model, tuple(each.example for each in inputs), name, tuple(each.dtype for each in inputs))
 
 
 def tensor(shape: Shape, dtype: str = "float32") -> torch.Tensor:

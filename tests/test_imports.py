@@ -24,7 +24,13 @@ def modules_of(folder: str) -> list[str]:
 
 TORCH_FREE = [
     "cnnscope",
-    *(f"cnnscope.{name}" for name in ("claims", "cli", "errors", "fusing", "graph", "table", "units", "zoo")),
+    *(
+        f"cnnscope.{name}"
+        for name in (
+            *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
+            *("table", "testing", "units", "zoo"),
+        )
+    ),
     *modules_of("analyses"),
     *modules_of("claiming"),
     *modules_of("render"),

@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
+from . import budgeting, caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -23,13 +23,25 @@ MODEL is one of
   torchvision:resnet50           a model of torchvision; timm:resnet50 one of timm
   path/to/file.py:Net            a class, a function that makes a model, or a model
   package.module:net(classes=10) the same in a module, with literal arguments
+  path/to/net.pt2, net.onnx      what torch.export.save or an ONNX exporter wrote
 
-The model runs on tensors without data: no weights, no arithmetic, no GPU. Naming a file or a module runs its code.
+The model runs on tensors without data: no weights, no arithmetic, no GPU.
 """
+
+# Under the help of every command that takes a model.
+SAFETY = """A .py file or a module named as MODEL is imported, and what it names is called: its code runs, with your
+rights, as 'python file.py' would. Name only code that you trust. Arguments in parentheses are read as literals and
+never evaluated. Names of the zoo, .pt2 and .onnx files run no code of theirs; no weights file is ever unpickled."""
 
 
 class Program(click.Group):
     """The group of commands, with errors as one to three plain lines and the contract's exit codes."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, and say under its help what naming a model means."""
+        if any(parameter.name in ("model", "models") for parameter in cmd.params) and not cmd.epilog:
+            cmd.epilog = SAFETY
+        super().add_command(cmd, name)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -103,3 +115,5 @@ main.add_command(comparing.compare)
 main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
+main.add_command(caching.cache)
+main.add_command(budgeting.check)

@@ -103,7 +103,8 @@ def _slide(run: Traced) -> Shown:
 def _crosscheck(run: Traced) -> Shown:
     from ..counters import crosscheck
 
-    return crosscheck(run.model, run.input, kwargs=run.kwargs, graph=run.graph), None
+    model, input_, kwargs, _ = run.loaded
+    return crosscheck(model, input_, kwargs=kwargs, graph=run.graph), None
 
 
 def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:
