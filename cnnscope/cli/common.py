@@ -137,7 +137,7 @@ def takes_run(command: F) -> F:
     @functools.wraps(command)
     def with_run(*args: Any, **kwargs: Any) -> Any:
         given = {name: kwargs.pop(name) for name in _RUN_OPTIONS}
-        run = {name: value for name, value in given.items() if value is not None and value is not False}
+        run = {name: value for name, value in given.items() if value is not None and (name, value) != ("train", False)}
         if not run.get("train") and run:
             raise click.UsageError(f"--{next(iter(run)).replace('_', '-')} belongs to a training step; add --train")
         return command(*args, run=run, **kwargs)

@@ -64,8 +64,9 @@ def memory(
     if what_if:
         from ..whatifs import what_if as changes
 
-        options = {"kwargs": found.kwargs, "device": device, **run}
-        deliver(_table(changes(found.model, found.input, **options), format_ or _ending(output), output), output)
+        model_, input_, kwargs, _ = found.loaded
+        table = changes(model_, input_, kwargs=kwargs, device=device, **run)
+        deliver(_table(table, format_ or _ending(output), output), output)
         return 0
     if view["svg"] or PurePath(output or "").suffix == ".svg":
         return _picture(found, model, output)
