@@ -5,6 +5,7 @@
     |-- UnusableTarget            a target that cannot be loaded: no such file, attribute or package
     |-- UnusableInput             an input description that cannot be understood
     |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
+    |-- UnknownDevice             a device that nobody knows, or a file that describes none; names the closest ones
     |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
     '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
@@ -49,6 +50,10 @@ class UntraceableModel(CnnscopeError):
         super().__init__(message)
         self.graph = graph
         self.layer = layer
+
+
+class UnknownDevice(CnnscopeError, LookupError):
+    """There is no device of that name to predict for, or a device file does not describe one."""
 
 
 class UnknownColumn(CnnscopeError, LookupError):

@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
+from . import claiming, comparing, graphing, listing, peaks, predicting, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -103,3 +103,5 @@ main.add_command(comparing.compare)
 main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
+main.add_command(predicting.devices)
+main.add_command(predicting.calibrate)
