@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnscope.analyses.memory import memory
     from cnnscope.analyses.parameters import params
     from cnnscope.analyses.receptive import receptive_field
+    from cnnscope.analyses.rooflines import roofline
     from cnnscope.analyses.shape import shapes
     from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
@@ -42,6 +43,7 @@ __all__ = [
     "params",
     "receptive_field",
     "render",
+    "roofline",
     "shapes",
     "summary",
     "trace",
@@ -64,6 +66,7 @@ _HOMES = {
     "params": "analyses.parameters",
     "receptive_field": "analyses.receptive",
     "render": "",
+    "roofline": "analyses.rooflines",
     "shapes": "analyses.shape",
     "summary": "summaries",
     "trace": "tracing",

@@ -6,6 +6,7 @@
     |-- UnusableInput             an input description that cannot be understood
     |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
     |-- UnusableBudget            a limit, or a table of limits, that cannot be read
+    |-- UnknownDevice             a device that nobody knows, or a file that describes none; names the closest ones
     |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
     '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
@@ -54,6 +55,10 @@ class UntraceableModel(CnnscopeError):
         super().__init__(message)
         self.graph = graph
         self.layer = layer
+
+
+class UnknownDevice(CnnscopeError, LookupError):
+    """There is no device of that name to predict for, or a device file does not describe one."""
 
 
 class UnknownColumn(CnnscopeError, LookupError):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-UNITS = ("text", "shape", "count", "MAC", "FLOP", "byte", "ratio", "flag", "second")
+UNITS = ("text", "shape", "count", "MAC", "FLOP", "byte", "ratio", "flag", "second", "FLOP/s", "byte/s")
 
 
 class Row(Protocol):

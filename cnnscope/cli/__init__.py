@@ -12,7 +12,19 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import budgeting, caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
+from . import (
+    budgeting,
+    caching,
+    claiming,
+    comparing,
+    graphing,
+    listing,
+    peaks,
+    predicting,
+    reconciling,
+    sizing,
+    tabling,
+)
 
 HELP = """What a neural network costs, before it runs.
 
@@ -117,3 +129,5 @@ main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
 main.add_command(caching.cache)
 main.add_command(budgeting.check)
+main.add_command(predicting.devices)
+main.add_command(predicting.calibrate)
