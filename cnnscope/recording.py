@@ -13,8 +13,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .casting import AUTOCAST
+from .device_rules import DEVICE_RULES
 from .errors import UnusableInput
-from .fastmeta import METAS, Meta, meta_of
+from .fastmeta import METAS, meta_of
+from .layouts import Meta
 from .lifetimes import Memory, Record
 from .lineages import Lineage
 from .signatures import (
@@ -24,8 +27,8 @@ from .signatures import (
     function_of,
     meta_bytes,
     remember,
-    remembered,
     signature_of,
+    signatures_for,
     with_results,
 )
 from .standins import Originals
@@ -79,9 +82,11 @@ class Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # the wrapper would import torch._dynamo and cost microseconds a call
 
-    def __init__(self, originals: Originals, training: bool = False) -> None:
+    def __init__(self, originals: Originals, training: bool = False, device: str = "cpu") -> None:
         super().__init__()
         forget_other_default(torch.get_default_dtype())
+        self._signatures = signatures_for(device)
+        self._rules = DEVICE_RULES[device]
         global _runs
         _runs += 1
         self.run = _runs
@@ -259,21 +264,22 @@ class Recorder(TorchDispatchMode):
     def _answer(self, func: Any, function: Function, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """The result from memory or in closed form where that is possible, else from torch's meta kernel."""
         try:
-            signature = remembered(key)
+            signature = self._signatures.get(key)
         except TypeError:  # a Generator or another argument that cannot be hashed
             return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
         if signature is None:
             signature = signature_of(function, args, kwargs)
             if function.lists:
-                remember(key, signature)
+                remember(self._signatures, key, signature)
                 return self._write_lists(signature, inputs)
-            if function.rule is None or kwargs:
+            rule = self._rules.get(func)
+            if rule is None or kwargs:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            metas = function.rule(*[self._meta(each) for each in args])
+            metas = rule(*[self._meta(each) for each in args])
             if metas is None:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
             signature = with_results(signature, [meta and (meta, meta_bytes(meta)) for meta in metas], len(metas) > 1)
-            remember(key, signature)
+            remember(self._signatures, key, signature)
         if function.in_place:
             return self._write(signature, inputs, args[0])
         if function.lists:
@@ -298,7 +304,11 @@ class Recorder(TorchDispatchMode):
     def _ask_torch(self, func: Any, signature: Signature, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """Run torch's own kernel, write down what it returns, and remember it if nothing but metadata mattered."""
         try:
-            result = func(*args, **kwargs)
+            if AUTOCAST.is_on():
+                with AUTOCAST.passed():  # meta kernels are Python programs, whose own steps are no business of autocast
+                    result = func(*args, **kwargs)
+            else:
+                result = func(*args, **kwargs)
         except Exception:
             shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
             self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
@@ -309,7 +319,7 @@ class Recorder(TorchDispatchMode):
         outs = [each for each in returned if isinstance(each, torch.Tensor)]
         if function.in_place and len(outs) == 1 and outs[0] is args[0]:
             if key is not None:
-                remember(key, signature)
+                remember(self._signatures, key, signature)
             return self._write(signature, inputs, outs[0])
         numbers = []
         fresh = not function.writes and not function.view and bool(outs)
@@ -321,7 +331,7 @@ class Recorder(TorchDispatchMode):
             out._cnnscope = known  # type: ignore[attr-defined]
             numbers.append(known.value)
         if key is not None and fresh:
-            remember(key, with_results(signature, [_meta_and_bytes(out) for out in returned], many))
+            remember(self._signatures, key, with_results(signature, [_meta_and_bytes(out) for out in returned], many))
         self._record(signature, inputs, tuple(numbers))
         if function.writes:
             self._note_writes(signature, inputs)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-from . import backward_metas  # noqa: F401  (adds its rules)
-from .fastmeta import RULES, Meta, Results, intern
+from .fastmeta import intern
+from .layouts import Meta
 
 
 class Function(NamedTuple):
@@ -16,7 +15,7 @@ class Function(NamedTuple):
 
     names, defaults: of its arguments; view, pointwise: as in ``graph.Op``; in_place: it returns its first argument;
     written: the arguments that it changes; lists: it changes lists of tensors and returns nothing;
-    decomposes: it is made of other operators; rule: its shape in closed form.
+    decomposes: it is made of other operators.
     """
 
     kind: str
@@ -28,7 +27,6 @@ class Function(NamedTuple):
     written: frozenset[str]
     lists: bool
     decomposes: bool
-    rule: Callable[..., Results] | None
 
     @property
     def writes(self) -> bool:
@@ -82,7 +80,6 @@ def _describe(func: Any) -> Function:
         written=frozenset(written),
         lists=kind.startswith("_foreach_") and not schema.returns,
         decomposes=composite,
-        rule=RULES.get(func),
     )
 
 
@@ -112,15 +109,20 @@ def _plain(value: Any) -> Any:
 
 
 _MEMO_LIMIT = 50_000
-_signatures: dict[Any, Signature] = {}
-remembered = _signatures.get
+Signatures = dict[Any, Signature]
+_signatures: dict[str, Signatures] = {"cpu": {}, "cuda": {}}
 
 
-def remember(key: Any, signature: Signature) -> None:
+def signatures_for(device: str) -> Signatures:
+    """The memo of a device: what its kernels return is not everywhere the same."""
+    return _signatures[device]
+
+
+def remember(signatures: Signatures, key: Any, signature: Signature) -> None:
     """Keep a signature for every later call with the same key, within bounds."""
-    if len(_signatures) >= _MEMO_LIMIT:
-        _signatures.clear()
-    _signatures[key] = signature
+    if len(signatures) >= _MEMO_LIMIT:
+        signatures.clear()
+    signatures[key] = signature
 
 
 _default_dtype = torch.float32
@@ -135,8 +137,9 @@ def forget_other_default(dtype: torch.dtype) -> None:
 
 
 def forget() -> None:
-    """Empty the memo, as in a new process."""
-    _signatures.clear()
+    """Empty the memos, as in a new process."""
+    for signatures in _signatures.values():
+        signatures.clear()
 
 
 def with_results(signature: Signature, results: list[tuple[Meta, int] | None], many: bool) -> Signature:

@@ -11,6 +11,7 @@ from torch import nn
 from .arguments import arguments_of, named_tensors, tensors_in
 from .assembling import assemble
 from .collecting import without_collection
+from .converting import autocast_of, convert, converted_inputs, converting_run
 from .errors import CnnscopeError, UntraceableModel, UnusableInput
 from .following import Calls, calls_followed
 from .graph import ModelGraph, Run
@@ -33,6 +34,10 @@ def trace(
     set_to_none: bool = True,
     step: str = "steady",
     foreach: bool | None = None,
+    device: str = "cpu",
+    dtype: str | torch.dtype | None = None,
+    autocast: str | torch.dtype | None = None,
+    channels_last: bool = False,
     name: str = "",
 ) -> ModelGraph:
     """Record one run of ``model``: every ATen operator that the eager program calls, without computing.
@@ -57,7 +62,13 @@ def trace(
         zero_grad: where gradients are reset: ``before-forward``, ``before-backward`` or ``after-step``.
         set_to_none: resetting frees the gradients; else it fills them with zeros.
         step: ``steady``, a step that finds gradients and optimizer state as a step before has left them, or ``first``.
-        foreach: the optimizer works on lists of tensors, as it does by default on CUDA; None: as on the CPU.
+        foreach: the optimizer works on lists of tensors; None: as PyTorch does by default, on CUDA and not on the CPU.
+        device: whose operators are recorded, ``cpu`` or ``cuda``: those of batch norm, dropout and attention differ.
+            Neither is needed. cuda stands for a GPU of compute capability 8.0 or more.
+        dtype: turn the copy and floating-point inputs into this type, as ``model.to(dtype)`` does.
+        autocast: mixed precision, ``float16`` or ``bfloat16``: forward and loss run under ``torch.autocast``, the
+            backward pass outside of it; no gradient scaler. A model's own ``torch.autocast`` takes effect as it stands.
+        channels_last: weights and inputs of four or five dimensions with the channels innermost in memory.
         name: what to call the graph; by default the class of the model.
 
     Raises:
@@ -71,10 +82,11 @@ def trace(
     run = Run()
     if train:
         run = training_run(optimizer, loss, accumulate, zero_grad, step)._replace(
-            set_to_none=set_to_none, foreach=bool(foreach)
+            set_to_none=set_to_none, foreach=device == "cuda" if foreach is None else foreach
         )
     elif optimizer is not None or loss is not None:
         raise UnusableInput("an optimizer or a loss belongs to a training step: trace(..., train=True)")
+    run = converting_run(run, device, dtype, autocast, channels_last)
     name = name or type(model).__name__
     job = _Job(model, kwargs or {}, name, run, optimizer, loss)
     with without_collection():
@@ -110,13 +122,15 @@ class _Job(NamedTuple):
 
     def traced(self, input: Any) -> ModelGraph:
         run = self.run
-        with surroundings_kept(self.model.modules(), gradients=run.train):
+        with surroundings_kept(self.model.modules(), run.train, run.device):
             twin, originals = stand_in(self.model)
             set_modes(twin, run.train)
             args, keywords = arguments_of(twin, input, self.kwargs, originals)
             if originals.lazy:
                 with torch.no_grad():
                     twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
+            convert(twin, run)
+            args, keywords = converted_inputs((args, keywords), run)
             if not run.train:
                 return self._recorded(twin, originals, args, keywords, None)
             check_trainable(twin)
@@ -130,7 +144,7 @@ class _Job(NamedTuple):
     def _recorded(
         self, twin: nn.Module, originals: Originals, args: Any, keywords: Any, step: Step | None
     ) -> ModelGraph:
-        recorder = Recorder(originals, training=self.run.train)
+        recorder = Recorder(originals, self.run.train, self.run.device)
         calls = Calls(recorder, twin)
         inputs = [recorder.give(tensor, path, "input").value for path, tensor in named_tensors(twin, args, keywords)]
         modules = list(twin.named_modules())
@@ -140,7 +154,7 @@ class _Job(NamedTuple):
             _give_weights(recorder, modules)
             with calls_followed(calls, modules):
                 if step is None:
-                    with recorder:
+                    with recorder, autocast_of(self.run):
                         result = twin(*args, **keywords)
                         outputs = [recorder.known(tensor).value for tensor in tensors_in(result)]
                 else:

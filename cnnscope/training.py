@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .arguments import tensors_in
+from .converting import autocast_of
 from .errors import UnusableInput
 from .following import Calls
 from .graph import Run
@@ -145,7 +146,7 @@ class Step:
         optimizing = calls.add("optimizer", type(self.optimizer).__name__) if self.optimizer is not None else 0
         self._zero(recorder, begin, "before-forward")
         for turn in range(self.run.accumulate):
-            with begin("forward"):
+            with begin("forward"), autocast_of(self.run):
                 result = self.model(*self.args, **self.keywords)
                 self.phase = "loss"
                 loss = self._loss_of(result)
