@@ -15,6 +15,7 @@ from .graph import Run
 
 DEVICES = ("cpu", "cuda")
 _PRECISIONS = ("float16", "bfloat16", "float32", "float64")
+_SHORT = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp64": "float64", "half": "float16"}
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -37,7 +38,7 @@ def converting_run(run: Run, device: str, dtype: Any, autocast: Any, channels_la
 def _precision(option: str, given: Any, known: tuple[str, ...]) -> str:
     if given is None:
         return ""
-    name = str(given).removeprefix("torch.") if isinstance(given, torch.dtype) else given
+    name = str(given).removeprefix("torch.") if isinstance(given, torch.dtype) else _SHORT.get(given, given)
     if name not in known:
         raise UnusableInput(f"{option}={given!r} is no precision for it; one of {', '.join(known)}")
     return str(name)

@@ -42,18 +42,19 @@ def what_if(
     input: Any = None,
     *,
     kwargs: Mapping[str, Any] | None = None,
-    device: str | None = None,
+    memory_of: str | None = None,
     **options: Any,
 ) -> Table[WhatIf]:
     """The changes that lower the peak memory, each with the bytes saved and the extra work, the best first.
 
     Args:
-        model, input, kwargs, options: as ``trace`` takes them; ``device`` as ``memory`` takes it.
+        model, input, kwargs, options: as ``trace`` takes them.
+        memory_of: the device, as ``memory`` takes it.
 
     Raises:
         CnnscopeError: the model cannot be traced as it is.
     """
-    return _Changes(model, input, dict(kwargs or {}), device, options).table()
+    return _Changes(model, input, dict(kwargs or {}), memory_of, options).table()
 
 
 class _Changes:

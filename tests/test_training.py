@@ -236,5 +236,5 @@ def test_memory_of_our_own_process_stays_small():
     cnnscope.trace(model, (4, 3, 224, 224), train=True, optimizer="sgd-momentum", foreach=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     graph = cnnscope.trace(model, (64, 3, 224, 224), train=True, optimizer="sgd-momentum", foreach=True)
-    assert cnnscope.memory(graph).total.peak > 8 * 2**30
+    assert cnnscope.memory(graph).total.peak > 7 * 2**30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024

@@ -132,14 +132,15 @@ def takes_model(command: F) -> F:
 
 
 def takes_run(command: F) -> F:
-    """The options of a training step, passed on as ``run``: those keywords of ``trace`` that were given."""
+    """How the model runs, passed on as ``run``: those keywords of ``trace`` that were given."""
 
     @functools.wraps(command)
     def with_run(*args: Any, **kwargs: Any) -> Any:
         given = {name: kwargs.pop(name) for name in _RUN_OPTIONS}
-        run = {name: value for name, value in given.items() if value is not None and (name, value) != ("train", False)}
-        if not run.get("train") and run:
-            raise click.UsageError(f"--{next(iter(run)).replace('_', '-')} belongs to a training step; add --train")
+        run = {name: value for name, value in given.items() if value is not None and (name, value) not in _DEFAULTS}
+        step = [name for name in run if name in _OF_A_STEP]
+        if step and not run.get("train"):
+            raise click.UsageError(f"--{step[0].replace('_', '-')} belongs to a training step; add --train")
         return command(*args, run=run, **kwargs)
 
     found: Any = with_run
@@ -148,7 +149,13 @@ def takes_run(command: F) -> F:
     return found
 
 
+_OF_A_STEP = ("optimizer", "accumulate", "zero_grad", "step", "foreach")
+_DEFAULTS = (("train", False), ("channels_last", False))
+
 _RUN_OPTIONS = {
+    "channels_last": click.option("--channels-last", is_flag=True, help="Weights and input with channels innermost."),
+    "autocast": click.option("--amp", "autocast", metavar="TYPE", help="Mixed precision: autocast to bf16 or fp16."),
+    "dtype": click.option("--dtype", metavar="TYPE", help="All tensors in this type: bf16, fp16, fp64."),
     "foreach": click.option(
         "--foreach/--no-foreach", default=None, help="The optimizer works on lists of tensors, as on CUDA."
     ),

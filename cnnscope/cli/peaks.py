@@ -56,6 +56,8 @@ def memory(
 ) -> int:
     """Show the peak memory of MODEL: what it is made of, when it is reached, who keeps it, whether it fits."""
     budget = _memory_of(device) if budget is None else budget
+    if device is not None and device.lower() != "cpu":
+        run["device"] = "cuda"  # its operators are not quite the CPU's
     if max_batch:
         if budget is None:
             raise click.UsageError("--max-batch needs --budget 24GiB or the --device whose memory is the budget")
@@ -64,8 +66,8 @@ def memory(
     if what_if:
         from ..whatifs import what_if as changes
 
-        model_, input_, kwargs, _ = found.loaded
-        table = changes(model_, input_, kwargs=kwargs, device=device, **run)
+        model_, input_, kwargs, name = found.loaded
+        table = changes(model_, input_, kwargs=kwargs, memory_of=device, name=name, **run)
         deliver(_table(table, format_ or _ending(output), output), output)
         return 0
     if view["svg"] or PurePath(output or "").suffix == ".svg":
