@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .. import caching
 from ..errors import CnnscopeError, UntraceableModel
@@ -47,11 +48,20 @@ class Nets:
         return graph
 
 
-def _traced(model: str, input: tuple[int, ...] | None) -> ModelGraph:
+    def step(self, model: str, input: Sequence[int], optimizer: str) -> ModelGraph:
+        """A training step on this input, with CUDA's operators."""
+        run: dict[str, Any] = {"train": True, "optimizer": optimizer, "device": "cuda"}
+        key = caching.key(model, [(tuple(input), "float32", "")], **run) if self._cached else None
+        return caching.cached(key, lambda: _traced(model, tuple(input), run))
+
+
+def _traced(model: str, input: tuple[int, ...] | None, run: Mapping[str, Any] | None = None) -> ModelGraph:
     from ..targets import load  # torch, which nothing else here needs
     from ..tracing import trace
 
     found = load(model)
+    if run:
+        return trace(found.model, input, name=found.name, **run)
     try:
         return trace(found.model, input or (found.default_input or ((),))[0], name=found.name)
     except UntraceableModel as error:
