@@ -171,7 +171,8 @@ def _offered(module: ModuleType) -> str:
 @contextlib.contextmanager
 def _importable(where: str) -> Iterator[None]:
     """The folder of a file, or the current one for a module, on ``sys.path`` for the time of loading."""
-    folder = str(Path(where).resolve().parent) if where.endswith(".py") else os.getcwd()
+    own = where.endswith(".py") and _is_file(Path(where))
+    folder = str(Path(where).resolve().parent) if own else os.getcwd()
     sys.path.insert(0, folder)
     try:
         yield
@@ -183,12 +184,12 @@ def _importable(where: str) -> Iterator[None]:
 def _imported(where: str) -> ModuleType:
     if where.endswith(".py"):
         path = Path(where)
-        if not path.is_file():
+        if not _is_file(path):
             raise UnusableTarget(f"no file {where!r}; give its path from here ({os.getcwd()})")
         return _guarded(lambda: _run_file(path), f"while importing {where}", "run the file by itself with python first")
     try:
         found = importlib.util.find_spec(where)
-    except (ImportError, ValueError):
+    except (ImportError, OSError, ValueError):
         found = None
     if found is None:
         raise UnusableTarget(
@@ -198,6 +199,13 @@ def _imported(where: str) -> ModuleType:
     return _guarded(
         lambda: importlib.import_module(where), f"while importing {where}", f"try: python -c 'import {where}'"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have that name
+        return False
 
 
 def _run_file(path: Path) -> ModuleType:

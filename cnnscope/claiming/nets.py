@@ -47,7 +47,6 @@ class Nets:
         graph.name = model
         return graph
 
-
     def step(self, model: str, input: Sequence[int], optimizer: str) -> ModelGraph:
         """A training step on this input, with CUDA's operators."""
         run: dict[str, Any] = {"train": True, "optimizer": optimizer, "device": "cuda"}

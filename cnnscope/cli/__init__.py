@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import (
+from . import (, budgeting, caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
     budgeting,
     caching,
     claiming,
@@ -25,6 +25,7 @@ from . import (
     sizing,
     tabling,
 )
+from .common import say
 
 HELP = """What a neural network costs, before it runs.
 
@@ -97,12 +98,6 @@ def failed(error: Exception, *, traceback: bool) -> int:
         lines = str(error).strip().splitlines()
         say(f"internal error: {type(error).__name__}: {lines[0] if lines else ''}; run again with --traceback")
     return 2
-
-
-def say(message: str) -> None:
-    """One to three lines on stderr."""
-    lines = [line.rstrip() for line in message.splitlines() if line.strip()][:3]
-    click.echo("cnnscope: " + "\n".join(lines), err=True)
 
 
 def _drop_output() -> None:

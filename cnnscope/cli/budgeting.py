@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, takes_run, traced, without_cache
+from .common import colored, deliver, say, takes_run, traced, without_cache
 
 if TYPE_CHECKING:
     from ..budgets import Entry
@@ -73,7 +73,7 @@ def check(
     deliver(_rendered(found, format_, output), output)
     failed = [row for row in found.values() if row.verdict != budgets.WITHIN]
     for row in failed:
-        click.echo(f"cnnscope: {budgets.sentence(row)}", err=True)
+        say(budgets.sentence(row))
     return 1 if failed else 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..claiming.ledger import SOURCES
-from .common import cached, deliver, without_cache
+from .common import cached, deliver, say, without_cache
 
 if TYPE_CHECKING:
     from ..claims import Verdict
@@ -42,7 +42,7 @@ def claims(model: str | None, source: str | None, contradicted: bool, format_: s
     shown = [row for row in found if not contradicted or row.verdict == "contradicted"]
     deliver(listing.FORMATS[format_](tabled(shown)), output)
     for row in different:
-        click.echo(f"cnnscope: {row.name}: {row.verdict}, expected {row.recorded}", err=True)
+        say(f"{row.name}: {row.verdict}, expected {row.recorded}")
     return 1 if different else 0
 
 

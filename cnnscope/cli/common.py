@@ -180,6 +180,14 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: 
     return Traced(target, inputs, batch_size, run)
 
 
+def say(message: str) -> None:
+    """One to three lines on stderr, in which no name that stands in them can do harm."""
+    from ..render.cells import visible
+
+    lines = [visible(line.rstrip()) for line in message.split("\n") if line.strip()][:3]
+    click.echo("cnnscope: " + "\n".join(lines), err=True)
+
+
 def deliver(data: str | bytes, output: str | None) -> None:
     """To the file, or to stdout where none or ``-`` is given."""
     if output is None or output == "-":

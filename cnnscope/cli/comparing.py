@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, takes_model, traced, without_cache
+from .common import colored, deliver, say, takes_model, traced, without_cache
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -124,7 +124,7 @@ def _picture(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int |
             )
         )
     if lacking:
-        click.echo(f"cnnscope: not drawn, for want of a net or a cited error: {', '.join(lacking)}", err=True)
+        say(f"not drawn, for want of a net or a cited error: {', '.join(lacking)}")
     return bubbles.comparison(points, notes=["Operations and parameters: computed from the graphs of the nets"])
 
 

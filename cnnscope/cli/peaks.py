@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..units import binary, parsed_bytes
-from .common import Traced, deliver, takes_model, takes_run, traced
+from .common import Traced, deliver, say, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..analyses.memory import PeakMemory
@@ -208,7 +208,7 @@ def _graph_at(model: str, inputs: tuple[str, ...], run: dict[str, Any], low: Tra
     try:
         return Batches(low.graph, 2, high.graph, 3).at
     except NotLinear as error:
-        click.echo(f"cnnscope: {error}", err=True)
+        say(str(error))
         return lambda batch: traced(model, inputs, batch, **run).graph
 
 

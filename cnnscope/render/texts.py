@@ -41,17 +41,19 @@ def text(
     """
     every = cells.shown(table, columns, titles)
     shown = [column for column in every if not _is_prose(table, column)]
-    grid = _grid(table, shown)
     limit = _width() if width is None else width
+    grid = [[_shortened(text, limit) for text in line] for line in _grid(table, shown)]
     kept = _fitting(shown, grid, limit) if limit and columns is None else list(range(len(shown)))
     lines = _lines(table, [shown[i] for i in kept], [[line[i] for i in kept] for line in grid], color)
     if len(kept) < len(shown):
         lines += ["", f"hidden for width: {', '.join(c.title for i, c in enumerate(shown) if i not in kept)}"]
     prose = [column for column in every if column not in shown]
     below = [
-        line for note in [*_prose(table, prose), *summary(table), *table.notes] for line in _wrapped(note, limit or 100)
+        line
+        for note in [*_prose(table, prose, limit), *summary(table), *table.notes]
+        for line in _wrapped(note, limit or 100)
     ]
-    return "\n".join([heading(table), "", *lines, *(["", *below] if below else [])])
+    return "\n".join([_shortened(heading(table), 3 * limit), "", *lines, *(["", *below] if below else [])])
 
 
 def heading(table: Table[Any]) -> str:
@@ -102,14 +104,23 @@ def _is_prose(table: Table[Any], column: Column) -> bool:
     return any(len(cells.cell(row, column)) > 40 for row in table.values())
 
 
-def _prose(table: Table[Any], prose: list[Column]) -> list[str]:
-    width = max((len(cells.visible(name)) for name in table), default=0)
+def _prose(table: Table[Any], prose: list[Column], limit: int) -> list[str]:
+    names = {name: _shortened(cells.visible(name), limit) for name in table}
+    width = max(map(len, names.values()), default=0)
     return [
-        f"{cells.visible(name):<{width}}  {column.title}: {text}"
+        f"{names[name]:<{width}}  {column.title}: {_shortened(text, 10 * limit)}"
         for name, row in table.items()
         for column in prose
         if (text := cells.cell(row, column))
     ]
+
+
+def _shortened(text: str, limit: int) -> str:
+    """A text that no line has room for, cut in its middle to two thirds of a line; 0 is no limit."""
+    if not limit or len(text) <= limit:
+        return text
+    half = max(limit // 3 - 2, 1)
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def _grid(table: Table[Any], shown: list[Column]) -> list[list[str]]:
