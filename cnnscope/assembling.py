@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from .fastmeta import METAS
-from .graph import Call, ModelGraph, Op, Parameter, Run, Storage, Value
+from .fastmeta import METAS, Meta, contiguous
+from .graph import Call, ModelGraph, Op, Parameter, Run, Shape, Storage, Value
 from .recording import Recorder
 
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
@@ -65,11 +65,18 @@ def _phases(recorder: Recorder) -> list[str]:
 
 
 def _values(recorder: Recorder, names: list[str]) -> list[Value]:
-    plain = {number: (METAS[number].shape, str(METAS[number].dtype)[6:]) for number in set(recorder.value_metas)}
+    plain = {number: _plain(METAS[number]) for number in set(recorder.value_metas)}
     return [
-        Value(name, *plain[meta], storage)
-        for name, meta, storage in zip(names, recorder.value_metas, recorder.value_storages, strict=True)
+        Value(name, shape, dtype, storage, strides)
+        for name, (shape, dtype, strides), storage in zip(
+            names, map(plain.__getitem__, recorder.value_metas), recorder.value_storages, strict=True
+        )
     ]
+
+
+def _plain(meta: Meta) -> tuple[Shape, str, Shape]:
+    strides = () if meta.stride == contiguous(meta.shape) else meta.stride
+    return meta.shape, str(meta.dtype)[6:], strides
 
 
 def _ops(

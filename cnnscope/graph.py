@@ -32,12 +32,14 @@ class Value(NamedTuple):
     """A tensor without its numbers.
 
     ``storage`` indexes ``ModelGraph.storages``: two values with the same storage are views of the same memory.
+    ``strides``, in elements, are empty where the elements lie in row-major order.
     """
 
     name: str
     shape: Shape
     dtype: str
     storage: int
+    strides: Shape = ()
 
     @property
     def numel(self) -> int:

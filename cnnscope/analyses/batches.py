@@ -124,7 +124,10 @@ class _At(NamedTuple):
         return tuple([one(a, b) for a, b in zip(low, high, strict=True)])
 
     def value(self, low: Value, high: Value) -> Value:
-        return low if low.shape == high.shape else low._replace(shape=self.plain(low.shape, high.shape))
+        if low == high:
+            return low
+        shape, strides = self.plain(low.shape, high.shape), self.plain(low.strides, high.strides)
+        return low._replace(shape=shape, strides=strides)
 
     def call(self, low: Call, high: Call) -> Call:
         return low._replace(
