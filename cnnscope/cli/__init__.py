@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import (, budgeting, caching, claiming, comparing, graphing, listing, peaks, reconciling, sizing, tabling
+from . import (
     budgeting,
     caching,
     claiming,
