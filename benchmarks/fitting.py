@@ -58,16 +58,27 @@ def chosen(all_: Work, nets: Array) -> Work:
 # -- the form ---------------------------------------------------------------------------------------------------------
 
 
-def seconds(numbers: Array, nets: Work, sharpness: float = np.inf) -> Array:
-    """Predicted times. numbers: logarithms of 1/e by kind, of 1/b by kind, of the launch. sharpness: of the maximum."""
+def seconds(numbers: Array, nets: Work) -> Array:
+    """Predicted times. numbers: logarithms of 1/e by kind, of 1/b by kind, of the launch."""
+    return _times(numbers, nets, np.inf)[0]
+
+
+def _times(numbers: Array, nets: Work, sharpness: float) -> tuple[Array, Array]:
+    """Times, and how much each number moves each: shape (nets, numbers). sharpness: of the maximum."""
     kinds = len(KINDS)
     compute = nets.compute * np.exp(numbers[:kinds])[nets.kind]
     memory = nets.memory * np.exp(numbers[kinds : 2 * kinds])[nets.kind]
     if np.isinf(sharpness):
-        each = np.maximum(compute, memory)
+        each, share = np.maximum(compute, memory), (compute > memory).astype(float)
     else:
-        each = (compute**sharpness + memory**sharpness) ** (1 / sharpness)
-    return np.bincount(nets.net, each + np.exp(numbers[-1]), nets.nets)
+        both = compute**sharpness + memory**sharpness
+        each = both ** (1 / sharpness)
+        share = np.divide(compute**sharpness, both, out=np.zeros_like(both), where=both > 0)
+    place = nets.net * kinds + nets.kind
+    limited = [np.bincount(place, each * part, nets.nets * kinds) for part in (share, 1 - share)]
+    launches = np.bincount(nets.net, minlength=nets.nets)[:, None] * np.exp(numbers[-1])
+    moves = np.hstack([*[part.reshape(nets.nets, kinds) for part in limited], launches])
+    return moves.sum(1), moves
 
 
 def fitted(nets: Work, measured: Array) -> Array:
@@ -82,12 +93,16 @@ def fitted(nets: Work, measured: Array) -> Array:
     found = centre
     for sharpness in (3.0, np.inf):
 
-        def residuals(numbers: Array, sharpness: float = sharpness) -> Array:
-            off = np.log(seconds(numbers, nets, sharpness) / measured)
-            return np.concatenate([off, STRENGTH * (numbers - centre)])
+        def off(numbers: Array, sharpness: float = sharpness) -> Array:
+            times, _ = _times(numbers, nets, sharpness)
+            return np.concatenate([np.log(times / measured), STRENGTH * (numbers - centre)])
+
+        def moves(numbers: Array, sharpness: float = sharpness) -> Array:
+            times, by_number = _times(numbers, nets, sharpness)
+            return np.vstack([by_number / times[:, None], STRENGTH * np.eye(len(numbers))])
 
         start = np.clip(found, low + 1e-3, high - 1e-3)
-        found = least_squares(residuals, start, bounds=(low, high), loss="soft_l1", f_scale=ROBUST).x
+        found = least_squares(off, start, moves, bounds=(low, high), loss="soft_l1", f_scale=ROBUST).x
     return found
 
 

@@ -12,7 +12,8 @@ Lists: PyTorch's documentation, "CUDA Ops that can autocast to float16 / float32
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .errors import UnusableInput
@@ -48,6 +49,7 @@ _LISTS = (
     """),
 )  # fmt: skip
 _POLICY = {kind: policy for policy, kinds in _LISTS for kind in kinds.split()}
+NO_POLICIES: Mapping[str, str] = MappingProxyType({})
 
 
 class Program(NamedTuple):
@@ -58,12 +60,17 @@ class Program(NamedTuple):
     storages: tuple[Storage, ...]
 
 
-def program(graph: ModelGraph, precision: str, half: str = "float16") -> Program:
+def program(
+    graph: ModelGraph, precision: str, half: str = "float16", policies: Mapping[str, str] = NO_POLICIES
+) -> Program:
     """The operators of a graph as they run in a precision.
 
     fp32, tf32: as traced (the two differ in the rate of products, not in bytes). fp16, bf16: every float32 tensor is
     of that type. amp: as under ``torch.autocast``, ``half`` being its type. What was traced in another type than
     float32 keeps it.
+
+    policies: what autocast does with some kinds of operators where a program overrules its lists: half, float32, widest
+    or data (the type of the first input decides).
 
     Raises:
         UnusableInput: there is no such precision.
@@ -73,7 +80,7 @@ def program(graph: ModelGraph, precision: str, half: str = "float16") -> Program
     if precision in ("fp16", "bf16"):
         return _halved(graph, "float16" if precision == "fp16" else "bfloat16")
     if precision == "amp":
-        return _Autocast(graph, half).result()
+        return _Autocast(graph, half, policies).result()
     return Program(graph.ops, graph.storages)
 
 
@@ -93,8 +100,9 @@ def _halved(graph: ModelGraph, half: str) -> Program:
 class _Autocast:
     """Walks through the program once and knows of every storage whether its floats are halves."""
 
-    def __init__(self, graph: ModelGraph, half: str) -> None:
+    def __init__(self, graph: ModelGraph, half: str, policies: Mapping[str, str]) -> None:
         self.graph = graph
+        self.policies = _POLICY | dict(policies)
         self.half = half
         self.halves: set[int] = set()
         self.storages = list(graph.storages)
@@ -127,7 +135,7 @@ class _Autocast:
         """The type that the operator's list asks for; None where it takes what comes. In place, nothing is cast."""
         if op.phase == "optimizer":
             return "float32"
-        policy = _POLICY.get(op.kind)
+        policy = self.policies.get(op.kind)
         if policy == "half":
             return self.half
         widest = policy == "widest" and any(value.dtype == "float32" for value in inputs)
@@ -135,7 +143,9 @@ class _Autocast:
 
     def _converted(self, op: Op, value: Value, wanted: str) -> tuple[Value, list[Op]]:
         """The value in the wanted type, and the cast that makes it where it is not there yet."""
-        key = (value.storage, value.shape, wanted)
+        # A weight and its transpose are one tensor; parts of one are not.
+        whole = value.bytes == self.storages[value.storage].bytes
+        key = (value.storage, () if whole else value.shape, wanted)
         param = value.storage < len(self.graph.storages) and self.graph.storages[value.storage].kind == "param"
         known = self._cast.get(key)
         if known is not None and (param or op.phase != "forward"):
@@ -156,7 +166,7 @@ class _Autocast:
         new = [value for value in op.outputs if value.storage not in given and value.dtype == "float32"]
         if not new:
             return
-        if _POLICY.get(op.kind) == "data":
+        if self.policies.get(op.kind) == "data":
             made = inputs[0].dtype == self.half
             new = new[:1]  # the statistics stay float32
         elif wanted:

@@ -70,7 +70,7 @@ class Sheet:
 
 _NOTES = (
     "FLOP/s dense, with fp32 accumulation (GeForce boxes print twice as much); bandwidth in bytes/s; W: TDP",
-    "empty: the device cannot, or its sheet does not say; --columns sheet and --columns url say where the figures stand",
+    "empty: the device cannot, or its sheet does not say; where a figure stands: --columns sheet, --columns url",
 )
 
 

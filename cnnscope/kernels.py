@@ -16,7 +16,7 @@ from .graph import Op, Storage, Value
 TILE = 32
 
 _MATRIX_RULES = (op_rules.matrix_product, op_rules.added_product, op_rules.linear, op_rules.outer_sum)
-_NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm")
+_NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm", "softmax")
 _WINDOWS = ("pool", "upsample", "grid_sampler")
 _PRECISIONS = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64", "int8": "int8", "uint8": "int8",
@@ -47,14 +47,16 @@ class Kernel(NamedTuple):
 
 
 def kernels(program: Program) -> list[Kernel]:
-    """The kernels of an eager program: one for each operator that is no view, two for a convolution's backward."""
+    """The kernels of an eager program: one for each operator that touches tensors on the device, two for the backward
+    pass of a convolution."""
     return [kernel for op in program.ops for kernel in _of(op, program.storages)]
 
 
 def _of(op: Op, storages: Sequence[Storage]) -> Iterator[Kernel]:
-    known = work(op, storages)
-    if op.view or rule(op) is op_rules.untouched:
+    values = (*op.inputs, *op.outputs)
+    if op.view or rule(op) is op_rules.untouched or (values and all(storages[each.storage].host for each in values)):
         return
+    known = work(op, storages)
     kind = kind_of(op)
     if known is None:
         read, written = accessed(op.inputs, storages), accessed(op.outputs, storages)
@@ -87,7 +89,11 @@ def _backward_passes(whole: Kernel, op: Op, storages: Sequence[Storage]) -> Iter
 
 
 def kind_of(op: Op) -> str:
-    """Which of ``efficiencies.KINDS`` an operator is; what computes no product and no window is pointwise."""
+    """Which of ``efficiencies.KINDS`` an operator is.
+
+    A normalisation reads its data for statistics first; a batch norm with fixed ones is pointwise, like all that
+    computes neither a product nor a window.
+    """
     kind = op.kind
     if "conv" in kind and _weight(op) is not None:
         if op.attrs.get("groups", 1) == 1:
@@ -98,7 +104,8 @@ def kind_of(op: Op) -> str:
     if rule(op) in _MATRIX_RULES:
         return "matmul"
     if any(name in kind for name in _NORMS):
-        return "normalisation"
+        fixed = "batch_norm" in kind and not op.attrs.get("training", op.attrs.get("train"))
+        return "pointwise" if fixed else "normalisation"
     return "pooling" if any(name in kind for name in _WINDOWS) else "pointwise"
 
 

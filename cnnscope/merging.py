@@ -56,7 +56,8 @@ def _grouped(eager: list[Kernel]) -> list[list[Kernel]]:
 def _elements(kernel: Kernel) -> int:
     """How many elements a generated kernel walks over; 0 for what is not generated or not known."""
     op = kernel.ops[0]
-    if kernel.kind not in ("pointwise", "normalisation") or kernel.flops is None or kernel.name == op.name + ".weight":
+    generated = kernel.kind in ("pointwise", "normalisation") and kernel.flops is not None
+    if not generated or not op.outputs:
         return 0
     return max((math.prod(value.shape) for value in (*op.inputs, *op.outputs)), default=0)
 

@@ -61,7 +61,7 @@ def roofline(
     device: Device | str,
     *,
     dtype: str = "fp32",
-    channels_last: bool = False,
+    channels_last: bool | None = None,
     compiled: bool = False,
     efficiencies: Efficiencies | None = None,
 ) -> Table[KernelTime]:
@@ -69,9 +69,9 @@ def roofline(
 
     Args:
         device: a name of ``cnnscope devices``, the path of a TOML file, or a ``Device``.
-        dtype: fp32 (plain cores), tf32 (float32 tensors, products on tensor cores), fp16 and bf16 (every float32
-            tensor in that type), amp (autocast, to fp16 on a GPU and bf16 on a CPU).
-        channels_last: images and weights lie in NHWC order.
+        dtype: fp32 (as traced, plain cores), tf32 (float32 tensors, products on tensor cores), fp16 and bf16 (every
+            float32 tensor in that type), amp (autocast, to fp16 on a GPU and bf16 on a CPU).
+        channels_last: images and weights lie in NHWC order; None: as traced.
         compiled: fused as ``torch.compile`` does; else each operator is a kernel.
         efficiencies: instead of those that a calibration put into the device, or those that are shipped.
 
@@ -82,9 +82,10 @@ def roofline(
         UnknownDevice, UnusableInput: no such device or dtype, or the device has no rate for it.
     """
     device = device_of(device) if isinstance(device, str) else device
+    channels_last = graph.run.channels_last if channels_last is None else channels_last
     reached = efficiencies or device.efficiencies or shipped(channels_last)
-    _able(device, dtype)
     run = program(graph, dtype, half=_half(device))
+    _able(device, dtype)
     launched = merged(run, graph.outputs) if compiled else kernels(run)
     rows = [_row(kernel, device, reached, dtype) for kernel in launched]
     found = table("time", rows, KernelTime, model=graph.name, input=graph.input_text)

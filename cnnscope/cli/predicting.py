@@ -65,7 +65,7 @@ def _checked(found: Calibration, output: str) -> str:
     from ..units import duration
 
     lines = [
-        f"{name:<14} {duration(measured):>8} measured  {duration(predicted):>8} predicted  {predicted / measured - 1:+.0%}"
-        for name, (measured, predicted) in found.nets.items()
+        f"{name:<14} {duration(real):>8} measured  {duration(told):>8} predicted  {told / real - 1:+.0%}"
+        for name, (real, told) in found.nets.items()
     ]
     return "\n".join([*lines, f"{found.device.name}: kept in {output}"])
