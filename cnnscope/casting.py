@@ -88,7 +88,8 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
         return value.to(dtype)
     reference, cast = _here.casts.get(id(value), (None, None))
     if reference is None or reference() is not value:
-        cast = value.to(dtype)
+        with torch.enable_grad():  # as torch does: a cast made where no gradient is wanted may be used where one is
+            cast = value.to(dtype)
         _here.casts[id(value)] = weakref.ref(value), cast
     return cast
 

@@ -7,6 +7,7 @@ the counter adds and what it leaves out, so that ours + adds - leaves out = thei
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import textwrap
 import warnings
 from collections import Counter
@@ -20,7 +21,7 @@ from .analyses.costs import OpCost, cost
 from .analyses.parameters import params
 from .arguments import arguments_of
 from .graph import ModelGraph
-from .jit_on_meta import TracedForJit, node_name
+from .jit_on_meta import TracedForJit, node_name, taken_apart
 from .standins import stand_in
 from .surroundings import random_state_kept
 from .table import Table, column, table
@@ -198,8 +199,8 @@ def _flop_counter(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str
     flops = counter.get_flop_counts().get("Global", {})
     theirs = {packet.__name__: count // 2 for packet, count in flops.items()}
     own: Counter[str] = Counter()
-    for row in ours.products:
-        own[row.kind] += row.macs or 0
+    for kind, macs in itertools.chain.from_iterable(map(taken_apart, ours.products)):
+        own[kind] += macs
     adds, leaves_out = _apart(theirs, own)
     others = f" (FLOPs: {_amounts(ours.others, 3)})" if ours.others else ""
     rest = f"all but convolution, matrix product and attention{others}"

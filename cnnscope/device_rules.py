@@ -86,6 +86,21 @@ def _layer_norm(device: str) -> Any:
     return rule
 
 
+def _group_norm(x: Meta, w: Meta | None, b: Meta | None, n: int, c: int, inner: int, groups: int, *_: Any) -> Results:
+    """One program for all devices, in the format of the input."""
+    if not is_dense(x) or not x.dtype.is_floating_point or len(x.shape) < 2:
+        return None
+    statistics = Meta((n, groups), (groups, 1), _statistics_type("cpu", x, w, b))
+    return [like(x, x.shape), statistics, statistics]
+
+
+def _group_norm_backward(grad: Meta, x: Meta, mean: Meta, rstd: Meta, w: Meta | None, *rest: Any) -> Results:
+    if not is_dense(x) or not x.dtype.is_floating_point:
+        return None
+    params = Meta((x.shape[1],), (1,), mean.dtype if w is None else w.dtype)
+    return [result if want else None for result, want in zip((like(x, x.shape), params, params), rest[-1], strict=True)]
+
+
 def _dropout(x: Meta, *_: Any) -> Results:
     return [x, x._replace(dtype=torch.bool)] if is_dense(x) and x.dtype.is_floating_point else None
 
@@ -97,6 +112,8 @@ DEVICE_RULES: dict[str, dict[Any, Any]] = {
         _aten.native_batch_norm.default: _batch_norm(device),
         _aten.native_batch_norm_backward.default: _batch_norm_backward(device),
         _aten.native_layer_norm.default: _layer_norm(device),
+        _aten.native_group_norm.default: _group_norm,
+        _aten.native_group_norm_backward.default: _group_norm_backward,
         _aten.cudnn_batch_norm.default: _cudnn_batch_norm,
         _aten.native_dropout.default: _dropout,
     }

@@ -8,12 +8,13 @@ returns None and torch's kernel decides, which also raises torch's own error for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from .layouts import Meta, contiguous, is_dense, iterated, like, suggests_channels_last
+from .layouts import Holding, Meta, contiguous, is_dense, iterated, like, suggests_channels_last
 
 _metas: dict[Meta, int] = {}
 METAS: list[Meta] = []
@@ -35,7 +36,7 @@ def meta_of(tensor: torch.Tensor) -> int:
     return intern(Meta(tuple(tensor.shape), tensor.stride(), tensor.dtype)) if number is None else number
 
 
-Results = Sequence[Meta | None] | None
+Results = Sequence[Meta | Holding | None] | None
 
 
 def _convolution(
@@ -82,6 +83,18 @@ def _iterated(inputs: list[Meta]) -> list[Meta] | None:
     dtype = inputs[0].dtype
     found = iterated(inputs) if dtype.is_floating_point else None
     return found and [Meta(*found, dtype)]
+
+
+def _loss(x: Meta, y: Meta, reduction: int = 1, *_: Any) -> Results:
+    """A loss is made element by element and reduced into the same memory, which it keeps as long as it lives."""
+    found = _arithmetic(x, y)
+    if found is None or reduction == 0:
+        return found
+    return [Holding(Meta((), (), x.dtype), math.prod(found[0].shape) * x.dtype.itemsize)]
+
+
+def _binary_cross_entropy(x: Meta, y: Meta, weight: Meta | None = None, reduction: int = 1) -> Results:
+    return _loss(x, y, reduction) if x.shape == y.shape else None
 
 
 def _pool(
@@ -159,6 +172,9 @@ RULES: dict[Any, Callable[..., Results]] = {
     _aten.mul.Tensor: _arithmetic,
     _aten.div.Tensor: _arithmetic,
     _aten.threshold_backward.default: lambda grad, x, *_: _arithmetic(x, grad),
+    _aten.mse_loss.default: _loss,
+    _aten.smooth_l1_loss.default: _loss,
+    _aten.binary_cross_entropy.default: _binary_cross_entropy,
     _aten.upsample_nearest2d.default: _upsample,
     _aten.upsample_bilinear2d.default: _upsample,
     **{

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -58,8 +59,7 @@ def _group_norm(
         return below(x, groups, weight, bias, eps, *rest)
     dense = x.contiguous(memory_format=suggest_memory_format(x))
     rows = [each if each is None else each.contiguous() for each in (weight, bias)]
-    inner = x[0, 0].numel() if x.dim() > 2 and x.shape[0] else 1
-    return _aten.native_group_norm(dense, *rows, x.shape[0], x.shape[1], inner, groups, eps)[0]
+    return _aten.native_group_norm(dense, *rows, *x.shape[:2], math.prod(x.shape[2:]), groups, eps)[0]
 
 
 def _on_cpu() -> dict[str, Kernel]:

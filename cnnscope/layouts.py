@@ -17,6 +17,13 @@ class Meta(NamedTuple):
     dtype: torch.dtype
 
 
+class Holding(NamedTuple):
+    """A tensor that keeps more memory than it needs."""
+
+    meta: Meta
+    bytes: int
+
+
 def contiguous(shape: Shape) -> Shape:
     """Strides of a row-major tensor, as torch gives them (a size of 0 counts as 1)."""
     strides = []

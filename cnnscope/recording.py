@@ -25,7 +25,7 @@ from .signatures import (
     Signature,
     forget_other_default,
     function_of,
-    meta_bytes,
+    held,
     remember,
     signature_of,
     signatures_for,
@@ -278,7 +278,7 @@ class Recorder(TorchDispatchMode):
             metas = rule(*[self._meta(each) for each in args])
             if metas is None:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            signature = with_results(signature, [meta and (meta, meta_bytes(meta)) for meta in metas], len(metas) > 1)
+            signature = with_results(signature, [meta and held(meta) for meta in metas], len(metas) > 1)
             remember(self._signatures, key, signature)
         if function.in_place:
             return self._write(signature, inputs, args[0])

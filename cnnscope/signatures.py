@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .fastmeta import intern
-from .layouts import Meta
+from .layouts import Holding, Meta
 
 
 class Function(NamedTuple):
@@ -64,7 +64,9 @@ def _describe(func: Any) -> Function:
     schema = func._schema
     kind = schema.name.partition("::")[2]
     written = [each.name for each in schema.arguments if each.alias_info is not None and each.alias_info.is_write]
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    # silu_backward and a few more are composite and have kernels of their own as well.
+    composite = has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "CPU")
     return Function(
         kind,
         tuple(argument.name for argument in schema.arguments),
@@ -148,9 +150,11 @@ def with_results(signature: Signature, results: list[tuple[Meta, int] | None], m
     return signature._replace(outs=outs, many=many)
 
 
-def meta_bytes(meta: Meta) -> int:
-    """Bytes of the memory behind a new tensor of this metadata."""
-    if 0 in meta.shape:
-        return 0
-    last = sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride, strict=True))
-    return (last + 1) * meta.dtype.itemsize
+def held(result: Meta | Holding) -> tuple[Meta, int]:
+    """A new tensor and the bytes of the memory behind it."""
+    if isinstance(result, Holding):
+        return result
+    if 0 in result.shape:
+        return result, 0
+    last = sum((size - 1) * stride for size, stride in zip(result.shape, result.stride, strict=True))
+    return result, (last + 1) * result.dtype.itemsize
