@@ -28,7 +28,7 @@ TORCH_FREE = [
         f"cnnscope.{name}"
         for name in (
             *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
-            *("table", "testing", "units", "zoo"),
+            *("table", "testing", "units", "views", "zoo"),
         )
     ),
     *modules_of("analyses"),

@@ -1,4 +1,4 @@
-"""What ``cnnscope table`` shows: the layers or operators of a graph with everything that is known of them."""
+"""The layers or operators of a graph with everything that is known of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..analyses.costs import cost, intensity
-from ..analyses.depths import depth
-from ..analyses.layering import Layer, allocated, layers
-from ..analyses.parameters import params
-from ..analyses.receptive import receptive_field
-from ..analyses.shape import shapes
-from ..graph import ModelGraph, Op, Shape
-from ..render.cells import find
-from ..table import Table, column, table
+from .analyses.costs import cost, intensity
+from .analyses.depths import depth
+from .analyses.layering import Layer, allocated, layers
+from .analyses.parameters import params
+from .analyses.receptive import receptive_field
+from .analyses.shape import shapes
+from .graph import ModelGraph, Op, Shape
+from .render.cells import find
+from .table import Table, column, table
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
