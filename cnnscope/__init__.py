@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnscope.analyses.shape import shapes
     from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
+    from cnnscope.reporting import report
     from cnnscope.summaries import summary
     from cnnscope.table import Table, by_module
     from cnnscope.tracing import trace
@@ -43,6 +44,7 @@ __all__ = [
     "params",
     "receptive_field",
     "render",
+    "report",
     "roofline",
     "shapes",
     "summary",
@@ -66,6 +68,7 @@ _HOMES = {
     "params": "analyses.parameters",
     "receptive_field": "analyses.receptive",
     "render": "",
+    "report": "reporting",
     "roofline": "analyses.rooflines",
     "shapes": "analyses.shape",
     "summary": "summaries",

@@ -28,7 +28,7 @@ TORCH_FREE = [
         f"cnnscope.{name}"
         for name in (
             *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
-            *("table", "testing", "units", "zoo"),
+            *("papers", "reporting", "table", "testing", "units", "views", "zoo"),
         )
     ),
     *modules_of("analyses"),
@@ -58,7 +58,9 @@ def test_module_loads_nothing_heavy(module: str):
     assert loaded_by(f"import {module}") == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["table", "--help"], ["graph", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["table", "--help"], ["graph", "--help"], ["report", "--help"]]
+)
 def test_command_loads_nothing_heavy(arguments: list[str]):
     assert loaded_by_command(*arguments) == set()
 

@@ -22,6 +22,7 @@ from . import (
     peaks,
     predicting,
     reconciling,
+    reporting,
     sizing,
     tabling,
 )
@@ -122,6 +123,7 @@ main.add_command(comparing.compare)
 main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
+main.add_command(reporting.report)
 main.add_command(caching.cache)
 main.add_command(budgeting.check)
 main.add_command(predicting.devices)

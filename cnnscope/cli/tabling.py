@@ -48,7 +48,7 @@ def table(
     format_ = format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
     names = [name for name in columns.split(",") if name.strip()] if columns else None
     show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
-    from .views import ordered
+    from ..views import ordered
 
     found, titles = show(traced(model, inputs, batch_size))
     if sort:
@@ -74,8 +74,8 @@ def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fused: 
 
 
 def _costs(run: Traced, by: str, depth: int | None, fields: bool, fused: bool) -> Shown:
+    from .. import views
     from ..table import by_module
-    from . import views
 
     show = views.by_op if by == "op" else views.by_layer
     graph, notes = _fused(run) if fused else (run.graph, ())

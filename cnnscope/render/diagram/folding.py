@@ -71,7 +71,9 @@ def _fold(run: list[Node]) -> dict[Card, Card]:
         first.copies, first.last = len(panels), panels[-1].path
         first.grows = not all(first.same_shapes(other) for other in others)
         for other in others:
-            gone.update(zip(other.cards(), first.cards(), strict=True))
+            for card, kept in zip(other.cards(), first.cards(), strict=True):
+                gone[card] = kept
+                kept.more_ops += (*card.ops, *card.more_ops)
             first.more_params += other.total_params
             first.more_macs += other.total_macs or 0
     return gone

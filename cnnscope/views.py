@@ -1,4 +1,4 @@
-"""What ``cnnscope table`` shows: the layers or operators of a graph with everything that is known of them."""
+"""The layers or operators of a graph with everything that is known of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..analyses.costs import cost, intensity
-from ..analyses.depths import depth
-from ..analyses.layering import Layer, allocated, layers
-from ..analyses.parameters import params
-from ..analyses.receptive import receptive_field
-from ..analyses.shape import shapes
-from ..graph import ModelGraph, Op, Shape
-from ..render.cells import find
-from ..table import Table, column, table
+from .analyses.costs import cost, intensity
+from .analyses.depths import depth
+from .analyses.layering import Layer, allocated, layers
+from .analyses.parameters import params
+from .analyses.receptive import receptive_field
+from .analyses.shape import shapes
+from .graph import ModelGraph, Op, Shape
+from .render.cells import find
+from .table import Table, column, table
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +57,13 @@ class FullOp:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@dataclasses.dataclass(frozen=True)
+class TimedLayer(FullLayer):
+    """A layer with the seconds that its kernels are predicted to take."""
+
+    seconds: float | None = column("time", "second", fold="sum", default=None)
+
+
 def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullLayer]:
     """The layers with their share of the MACs, their depth and, unless it is not wanted, their receptive field.
 
@@ -70,6 +77,22 @@ def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None
         for layer in plain.values()
     ]
     return joined.table("layers", rows, FullLayer, graph)
+
+
+def timed(found: Table[FullLayer], times: Table[Any]) -> Table[TimedLayer]:
+    """The layers with the seconds of their kernels, which ``times`` has by operator; unknown where one of these is."""
+    rows = [TimedLayer(**_values(row), seconds=_seconds(row, times)) for row in found.values()]
+    total = TimedLayer(**_values(found.total), seconds=times.total.seconds)
+    return Table(found.title, TimedLayer, {row.name: row for row in rows}, total, found.model, found.input, found.notes)
+
+
+def _values(row: FullLayer) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(FullLayer)}
+
+
+def _seconds(row: FullLayer, times: Table[Any]) -> float | None:
+    found = [times[op].seconds for op in row.ops if op in times]
+    return None if None in found else sum(found)
 
 
 def by_op(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullOp]:
