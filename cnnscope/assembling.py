@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from .fastmeta import METAS, Meta, contiguous
+from .fastmeta import METAS
 from .graph import Call, ModelGraph, Op, Parameter, Run, Shape, Storage, Value
+from .layouts import Meta, contiguous
 from .recording import Recorder
 
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph import ModelGraph
+from ..processors import this_cpu
 from ..table import Table, column
+from ..units import binary
 from .allocator import simulate
 from .assumptions import assumptions
+from .kernels import Cpu
 from .liveness import Timeline, events, timeline
 from .overheads import described, overheads
+from .scratch import OnCpu, on_cpu
 
 
 def _kind(title: str) -> Any:
@@ -92,8 +96,9 @@ def memory(graph: ModelGraph, device: str | None = None) -> Table[OpMemory]:
         UnknownDevice: nobody knows a device of that name.
     """
     line = timeline(graph, host=_counts_host(device))
-    rows = {row.name: row for row in _rows(graph, line)}
-    notes = assumptions(graph.run)
+    inside = on_cpu(line, this_cpu()) if _is_cpu(device) else None
+    rows = {row.name: row for row in _rows(graph, line, inside)}
+    notes = (*assumptions(graph.run), *(_about(inside.cpu) if inside else ()))
     return Table("memory", OpMemory, rows, peak_memory(graph, device), graph.name, graph.input_text, notes)
 
 
@@ -101,15 +106,26 @@ def peak_memory(graph: ModelGraph, device: str | None = None) -> PeakMemory:
     """The total of ``memory(graph, device)`` without its rows."""
     line = timeline(graph, host=_counts_host(device))
     total = _total(graph, line)
-    return total if device is not None and device.lower() == "cpu" else _on_cuda(total, graph, line, device)
+    return _on_cpu(total, line) if _is_cpu(device) else _on_cuda(total, graph, line, device)
+
+
+def _is_cpu(device: str | None) -> bool:
+    return device is not None and device.lower() == "cpu"
 
 
 def _counts_host(device: str | None) -> bool:
     """A GPU does not hold what the program makes on the CPU."""
-    return device is None or device.lower() == "cpu"
+    return device is None or _is_cpu(device)
 
 
-def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
+def _about(cpu: Cpu) -> tuple[str, ...]:
+    return (
+        f"allocated: with the buffers of oneDNN and ATen, by rules for {cpu.isa}, {cpu.threads} threads "
+        f"and {binary(cpu.cache)} of level-2 cache a core, as this machine has them; float32",
+    )
+
+
+def _rows(graph: ModelGraph, line: Timeline, inside: OnCpu | None) -> list[OpMemory]:
     count = len(graph.ops)
     born, died = [0] * count, [0] * (count + 1)
     for storage in line.storages:
@@ -118,6 +134,8 @@ def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
         if storage.dies is not None:
             died[storage.dies] += storage.bytes
     kinds = {COLUMNS[kind]: series for kind, series in line.kinds.items()}
+    extras = inside.extras if inside else (None,) * count
+    scratch = [held and held.bytes for held in extras]
     return [
         OpMemory(
             op.name,
@@ -127,6 +145,7 @@ def _rows(graph: ModelGraph, line: Timeline) -> list[OpMemory]:
             line.total[i],
             born[i],
             died[i + 1],
+            scratch[i],
             **{kind: series[i] for kind, series in kinds.items()},  # type: ignore[arg-type]
         )
         for i, op in enumerate(graph.ops)
@@ -156,6 +175,20 @@ def _total(graph: ModelGraph, line: Timeline) -> PeakMemory:
 RUNS = 3
 
 _STAYS = frozenset(("param", "buffer", "constant", "optimizer", "gradient"))
+
+
+def _on_cpu(total: PeakMemory, line: Timeline) -> PeakMemory:
+    """What kernels hold while they run is part of the peak; a kernel without a rule is bounded by two copies of all."""
+    found = on_cpu(line, this_cpu())
+    ops = line.graph.ops
+    unknown = [
+        live + 2 * sum(value.bytes for value in (*op.inputs, *op.outputs))
+        for op, live, held in zip(ops, line.total, found.extras, strict=True)
+        if held is None
+    ]
+    return dataclasses.replace(
+        total, peak_allocated=found.peak, upper_bound=max([found.peak, *unknown]), missing=found.missing
+    )
 
 
 def _on_cuda(total: PeakMemory, graph: ModelGraph, line: Timeline, device: str | None) -> PeakMemory:
