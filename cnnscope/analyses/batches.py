@@ -126,8 +126,9 @@ class _At(NamedTuple):
     def value(self, low: Value, high: Value) -> Value:
         if low == high:
             return low
-        shape, strides = self.plain(low.shape, high.shape), self.plain(low.strides, high.strides)
-        return low._replace(shape=shape, strides=strides)
+        # Strides of the two differ in number where a tensor of one batch happens to lie in order.
+        strides = self.plain(low.strides, high.strides) if len(low.strides) == len(high.strides) else low.strides
+        return low._replace(shape=self.plain(low.shape, high.shape), strides=strides)
 
     def call(self, low: Call, high: Call) -> Call:
         return low._replace(
