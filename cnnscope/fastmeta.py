@@ -136,6 +136,20 @@ def _upsample(x: Meta, sizes: Any, *_: Any) -> list[Meta] | None:
     return [like(x, (*x.shape[:2], *sizes))] if len(x.shape) == 4 and min(*x.shape, *sizes) > 0 else None
 
 
+def _mean(x: Meta, dims: Any, keepdim: bool = False, *rest: Any) -> list[Meta] | None:
+    """Over some dimensions of a row-major tensor; a sum of floating-point numbers likewise."""
+    rank = len(x.shape)
+    if rest or not dims or not x.dtype.is_floating_point or x.stride != contiguous(x.shape):
+        return None
+    if any(not -rank <= dim < rank for dim in dims):
+        return None
+    gone = {dim % rank for dim in dims}
+    if len(gone) != len(dims):
+        return None
+    shape = tuple([1 if i in gone else size for i, size in enumerate(x.shape) if keepdim or i not in gone])
+    return [Meta(shape, contiguous(shape), x.dtype)]
+
+
 def _addmm(bias: Meta, a: Meta, b: Meta, *_: Any) -> list[Meta] | None:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0] or not a.dtype == b.dtype == bias.dtype:
         return None
@@ -166,6 +180,8 @@ RULES: dict[Any, Callable[..., Results]] = {
     _aten.max_pool2d_with_indices.default: _max_pool,
     _aten.avg_pool2d.default: _average_pool,
     _aten.addmm.default: _addmm,
+    _aten.mean.dim: _mean,
+    _aten.sum.dim_IntList: _mean,
     _aten.cat.default: _cat,
     _aten.add.Tensor: _arithmetic,
     _aten.sub.Tensor: _arithmetic,

@@ -6,6 +6,8 @@ taken apart. It keeps no tensor alive; a weak reference on each storage tells wh
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -303,6 +305,7 @@ class Recorder(TorchDispatchMode):
 
     def _ask_torch(self, func: Any, signature: Signature, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """Run torch's own kernel, write down what it returns, and remember it if nothing but metadata mattered."""
+        modules = len(sys.modules)
         try:
             if AUTOCAST.is_on():
                 with AUTOCAST.passed():  # meta kernels are Python programs, whose own steps are no business of autocast
@@ -313,6 +316,8 @@ class Recorder(TorchDispatchMode):
             shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
             self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
             raise
+        if len(sys.modules) != modules:
+            gc.collect()  # what a kernel imports at its first call leaves cycles of frames behind, this one among them
         function = signature.function
         many = isinstance(result, (tuple, list))
         returned = result if many else (result,)
