@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import step_counts
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -84,3 +85,6 @@ def test_a_training_step_equals_the_real_one(recipe, optimizer, foreach, zero_gr
     graph = cnnscope.trace(model, model.shape, train=True, optimizer=optimizer, **options)
     assert [op.kind for op in graph] == tracker.kinds
     assert predicted_events(graph) == tracker.events
+    costs = cnnscope.cost(graph)
+    assert costs.missing == {}
+    assert costs.total.macs == accumulate * sum(step_counts.macs(model, torch.rand(model.shape)))
