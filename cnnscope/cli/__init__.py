@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import claiming, comparing, graphing, listing, reconciling, sizing, tabling
+from . import claiming, comparing, figuring, graphing, listing, reconciling, sizing, tabling
 
 HELP = """What a neural network costs, before it runs.
 
@@ -97,6 +97,7 @@ def main() -> None:
 main.add_command(listing.list_)
 main.add_command(tabling.table)
 main.add_command(graphing.graph)
+main.add_command(figuring.figure)
 main.add_command(sizing.size)
 main.add_command(comparing.compare)
 main.add_command(comparing.diff)

@@ -12,12 +12,13 @@ from .picturing import Pictures, takes_kinds
 if TYPE_CHECKING:
     from ..graph import ModelGraph
 
+_KINDS = ("svg", "png", "pdf", "tikz", "dot")
 _HEATS = click.Choice(["macs", "params", "memory", "time"])
 
 
 @click.command()
 @takes_model
-@takes_kinds("svg", "png", "pdf", "tikz", "dot")
+@takes_kinds(*_KINDS)
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Draw modules at this depth as one.")
 @click.option("--fold/--no-fold", default=True, help="Draw equal blocks in a row once.", show_default=True)
 @click.option("--heat", type=_HEATS, default="macs", show_default=True, help="What the bars on the cards show.")
@@ -37,7 +38,7 @@ def graph(
     **options: Any,
 ) -> None:
     """Draw MODEL: layers, shapes, parameters, MACs."""
-    pictures = Pictures.wanted(options.pop("kinds"), output, model)
+    pictures = Pictures.wanted(options.pop("kinds"), output, model, _KINDS)
     if landscape and layout == "dot":
         raise click.UsageError("--layout dot has no --landscape; leave one of them out")
     if options["device"] and options["heat"] != "time":

@@ -48,8 +48,8 @@ class Pictures(NamedTuple):
     files: tuple[tuple[str, str], ...]
 
     @classmethod
-    def wanted(cls, kinds: tuple[str, ...], output: str | None, model: str) -> Pictures:
-        """What is asked for, else what the file's ending says, else SVG.
+    def wanted(cls, kinds: tuple[str, ...], output: str | None, model: str, possible: tuple[str, ...]) -> Pictures:
+        """What is asked for, else what the file's ending says, else the first that is possible.
 
         Raises:
             click.UsageError: the two contradict each other, or several pictures are to go to stdout.
@@ -58,15 +58,15 @@ class Pictures(NamedTuple):
         if output == "-":
             if len(asked) > 1:
                 raise click.UsageError(f"-o - is one stream, and {len(asked)} pictures are asked for; give them a file")
-            return cls((("-", asked[0] if asked else "svg"),))
+            return cls((("-", asked[0] if asked else possible[0]),))
         path = PurePath(output or _file_name(model))
         named = ENDINGS.get(path.suffix.lower()) if output else None
-        if output and path.suffix and (named is None or named not in (asked or (named,))):
-            known = ", ".join(f".{kind}" for kind in asked or dict.fromkeys(ENDINGS.values()))
+        if output and path.suffix and (named not in (asked or possible)):
+            known = ", ".join(f".{kind}" for kind in asked or possible)
             raise click.UsageError(
                 f"-o {output} does not name {' or '.join(asked) or 'a picture'}: use {known}, or -o -"
             )
-        kinds = asked or (named or "svg",)
+        kinds = asked or (named or possible[0],)
         if output and (len(kinds) == 1 or not path.suffix):
             return cls(tuple((output if len(kinds) == 1 else f"{output}.{kind}", kind) for kind in kinds))
         if output:

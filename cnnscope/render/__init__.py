@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from .canvas.raster import pdf, png
     from .diagram import svg, tikz
     from .diagram.dots import dot
+    from .figures import figure
     from .interchange import csv, json
     from .markup import html, markdown
     from .texts import text
 
-__all__ = ["csv", "dot", "html", "json", "markdown", "pdf", "png", "svg", "text", "tikz"]
+__all__ = ["csv", "dot", "figure", "html", "json", "markdown", "pdf", "png", "svg", "text", "tikz"]
 
 _HOMES = {
     "csv": "interchange",
     "dot": "diagram.dots",
+    "figure": "figures",
     "html": "markup",
     "json": "interchange",
     "markdown": "markup",

@@ -20,6 +20,7 @@ _SIGNS = {
     "|": r"\textbar{}", '"': "''", "×": r"$\times$", "·": r"$\cdot$", "–": "--", "…": r"\dots{}",
     "−": "$-$", "≥": r"$\geq$", "→": r"$\to$", "²": r"$^2$", "÷": r"$\div$", "µ": r"$\mu$",
 }  # fmt: skip
+_PLAINER = str.maketrans({"×": "x", "·": ";", "–": "-", "≥": ">="})  # for the comment at the top
 _HEAD = r"""% Compile with pdflatex, or \input this file: its preamble counts only where no document has begun.
 \makeatletter
 \ifx\@nodocument\relax\else
@@ -52,7 +53,7 @@ def tikz(picture: Picture) -> str:
     frame = f"({num(picture.width)},{num(picture.height)})"
     return "\n".join(
         [
-            f"% {_latin(clean(picture.description or picture.title))[:300]}",
+            f"% {_latin(clean(picture.description or picture.title).translate(_PLAINER))[:300]}",
             _HEAD.replace("@WIDE", wide).replace("@HIGH", high).rstrip(),
             f"\\begin{{tikzpicture}}[x={_PIXEL}bp,y=-{_PIXEL}bp,line cap=butt,line join=round]",
             *colours.definitions(),

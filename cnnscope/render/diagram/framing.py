@@ -179,18 +179,31 @@ class Frame:
         return points
 
     def _foot(self, spot: Spot, off: float) -> float:
-        """Where a line leaves the lower edge of a card."""
-        low = self._top(spot) + spot.height
-        if isinstance(spot.end, Card) and spot.end.form == "circle":
-            return low - faces.RADIUS + sqrt(max(faces.RADIUS**2 - off**2, 0.0))
-        return low
+        """Where a line leaves the lower edge of a card; a circle curves away from it."""
+        return self._seen(spot)[1] - _curve(spot, off)
 
     def _touch(self, spot: Spot, off: float) -> float:
-        """Where a line from above meets the card; a circle curves away from it."""
+        """Where a line from above meets the card."""
+        return self._seen(spot)[0] + _curve(spot, off)
+
+    def _seen(self, spot: Spot) -> tuple[float, float]:
+        """Where a card begins and ends along the flow; chips under a circle may be longer than the circle."""
         top = self._top(spot)
-        if isinstance(spot.end, Card) and spot.end.form == "circle":
-            return top + faces.RADIUS - sqrt(max(faces.RADIUS**2 - off**2, 0.0))
-        return top
+        low = top + spot.height
+        face = self.inner.get(spot.end) if isinstance(spot.end, Card) else None
+        if not isinstance(face, Face) or not self.flow.sideways:
+            return top, low
+        left, _, wide, _ = face.body
+        stacked = isinstance(spot.end, Card) and spot.end.copies > 1  # its frames look out at the right
+        right = 0.0 if stacked else face.width - left - wide
+        return (top + right, low - left) if self.flow.backward else (top + left, low - right)
+
+
+def _curve(spot: Spot, off: float) -> float:
+    """How far a circle is from its square, ``off`` its middle."""
+    if not isinstance(spot.end, Card) or spot.end.form != "circle":
+        return 0.0
+    return faces.RADIUS - sqrt(max(faces.RADIUS**2 - off**2, 0.0))
 
 
 def _without_repeats(points: list[Point]) -> list[Point]:
