@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from os.path import commonprefix
+from itertools import groupby, takewhile
 
 from ..canvas.metrics import fit
 from ..canvas.shapes import INK, Box, Paint, Shape, Text
@@ -76,7 +75,8 @@ def _names(stages: Sequence[Stage], others: Sequence[Stage]) -> str:
     names = [stage.name for stage in stages]
     if len(names) == 1:
         return names[0]
-    together = ".".join(commonprefix([name.split(".") for name in names]))
+    parts = zip(*(name.split(".") for name in names), strict=False)
+    together = ".".join(part[0] for part in takewhile(lambda part: len(set(part)) == 1, parts))
     if together and not any(f"{other.name}.".startswith(f"{together}.") for other in others):
         return together
     return f"{names[0]} – {names[-1].removeprefix(f'{together}.') if together else names[-1]}"

@@ -1,9 +1,10 @@
-"""Sheets: every result is a stack of its maps, with the window that the next layer slides over them, as LeNet's figure."""
+"""Sheets: every result is a stack of its maps, with the window that the next layer slides over them, as for LeNet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..canvas.shapes import INK, Box, Paint, Picture, Point, Shape, Text, line, polygon
 from ..diagram.labels import number
@@ -54,7 +55,7 @@ class _Figure:
         for stack in stacks:
             parts += self._bar(stack) if stack.stage.flat else _sheets(stack)
             parts.append(_label(stack))
-        for before, after in zip(stacks, stacks[1:], strict=False):
+        for before, after in pairwise(stacks):
             parts += _between(before, after)
         heads = heading(title, facts)
         right = max(stacks[-1].right, *(text.left + text.width for text in [*words, *heads])) + 40

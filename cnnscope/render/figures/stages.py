@@ -25,7 +25,7 @@ _MOST = 8  # a block of more layers with weights than this, and than half of all
 class Stage:
     """One result of the chain.
 
-    kind: input, convolution, block, pooling, vector or other. title: ``conv 3×3``; name: of its module; type: of a block.
+    kind: input, convolution, block, pooling, vector or other. title: ``conv 3×3``; name and type: of its module.
     size: height and width, (1, 1) for a vector. kernel: of a window that slides over the stage before, else None.
     activation: what follows at once, by name.
     """
@@ -127,7 +127,7 @@ class _Chain:
         return found or []
 
     def units(self) -> Iterator[_Unit]:
-        """The cards stage by stage; modules of a type that elsewhere has branches are blocks also where they have none."""
+        """The cards stage by stage; modules of a type that elsewhere has branches are blocks also without any."""
         segments = list(self._segments())
         self._check(segments)
         blocks = set()

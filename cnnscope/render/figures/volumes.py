@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import atan2, degrees, sqrt
 
 from ..canvas.shapes import INK, Disc, Paint, Picture, Point, Shape, Text, line, polygon
@@ -193,7 +194,7 @@ class _Figure:
     def _numbers(self, spots: list[tuple[float, float, int]], y: float) -> None:
         """Channels under each box; once where all have the same and there is no room for each."""
         texts = [Text(x + wide / 2, y, str(channels), 10.5, INK, anchor="middle") for x, wide, channels in spots]
-        room = all(a.left + a.width + 3 <= b.left for a, b in zip(texts, texts[1:], strict=False))
+        room = all(a.left + a.width + 3 <= b.left for a, b in pairwise(texts))
         if not room:
             middle = (spots[0][0] + spots[-1][0] + spots[-1][1]) / 2
             first, last = spots[0][2], spots[-1][2]
