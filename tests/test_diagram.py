@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnscope import build, cost, names, params, trace
 from cnnscope.graph import ModelGraph
-from cnnscope.render.diagram import svg
+from cnnscope.render.diagram import faces, svg
 from cnnscope.render.diagram.composing import compose
 from cnnscope.render.diagram.page import lay_out
 from cnnscope.render.diagram.plan import PlacedCard, Plan, Track
@@ -164,10 +164,11 @@ CASES = [
     for name in MODELS
     for fold in (True, False)
 ]
+Drawn = tuple[ModelGraph, Scene, Plan]
 
 
 @pytest.fixture(scope="module", params=CASES)
-def drawn(request: pytest.FixtureRequest) -> tuple[ModelGraph, Scene, Plan]:
+def drawn(request: pytest.FixtureRequest) -> Drawn:
     name, fold = request.param
     graph = traced(name)
     scene = compose(graph, fold=fold)
@@ -201,14 +202,14 @@ class Near:
         return {placed.card for placed in cells if overlap(box, placed.body)}
 
 
-def test_no_two_cards_overlap(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    near = Near(drawn[2])
-    for placed in drawn[2].cards:
+def cards_stand_apart(plan: Plan) -> None:
+    near = Near(plan)
+    for placed in plan.cards:
         assert near.touched(placed.body) == {placed.card}, placed
 
 
-def test_every_label_is_inside_its_card_and_apart_from_the_others(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    for placed in drawn[2].cards:
+def labels_stay_inside(plan: Plan) -> None:
+    for placed in plan.cards:
         left, top, wide, high = placed.face.body
         frame = (left, top, left + wide, top + high)
         texts = [(t.left, t.y - 0.72 * t.size, t.left + t.width, t.y) for t in placed.face.texts]
@@ -219,10 +220,13 @@ def test_every_label_is_inside_its_card_and_apart_from_the_others(drawn: tuple[M
         assert all(inside(box, room if beside else frame) for box in badges), placed.card.title
         for a, b in combinations([*texts, *badges], 2):
             assert not overlap(a, b), (placed.card.title, placed.face)
+        if placed.face.bar:
+            x, y, long = placed.face.bar
+            assert inside((x, y, x + long, y + 2.6), frame)
+            assert not any(overlap((x, y, x + long, y + 2.6), text) for text in texts)
 
 
-def test_panels_hold_their_cards_and_nothing_else(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    plan = drawn[2]
+def panels_hold_their_own(plan: Plan) -> None:
     frames = [(p.panel, (p.x, p.y, p.x + p.width, p.y + p.height)) for p in plan.panels]
     for panel, frame in frames:
         own = set(panel.cards())
@@ -231,13 +235,19 @@ def test_panels_hold_their_cards_and_nothing_else(drawn: tuple[ModelGraph, Scene
                 assert inside(placed.body, frame), (panel.path, placed.card.title)
             else:
                 assert not overlap(placed.body, frame), (panel.path, placed.card.title)
+        words = faces.heading(panel)
+        heading = (frame[0] + 10, frame[1] + 5, frame[0] + 10 + words.left, frame[1] + 18)
+        costs = (frame[2] - 10 - words.right, frame[1] + 5, frame[2] - 10, frame[1] + 18)
+        assert inside(heading, frame) and inside(costs, frame) and not overlap(heading, costs), panel.path
+        for placed in plan.cards:
+            if placed.card in own:
+                assert not overlap(placed.body, heading) and not overlap(placed.body, costs), panel.path
     for (one, a), (other, b) in combinations(frames, 2):
         nested = set(one.cards()) <= set(other.cards()) or set(other.cards()) <= set(one.cards())
         assert nested or not overlap(a, b), (one.path, other.path)
 
 
-def test_no_line_touches_a_card_that_is_not_its_own(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    plan = drawn[2]
+def lines_keep_clear(plan: Plan) -> None:
     near = Near(plan)
     bodies = {placed.card: placed.body for placed in plan.cards}
     for track in plan.tracks:
@@ -252,40 +262,34 @@ def test_no_line_touches_a_card_that_is_not_its_own(drawn: tuple[ModelGraph, Sce
                 assert not overlap(box, (left + 13, top + 13, right - 13, bottom - 13)), card.title
 
 
-def test_shapes_on_lines_are_readable(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    plan = drawn[2]
+def words_on_lines_are_readable(plan: Plan) -> None:
     boxes = [(t.left, t.y - 0.72 * t.size, t.left + t.width, t.y) for t in plan.labels if t.text]
     near = Near(plan)
     assert not any(near.touched(box) for box in boxes)
-    rows: dict[float, list[Box]] = {}
+    rows: dict[int, list[Box]] = {}
     for box in boxes:
-        rows.setdefault(round(box[3]), []).append(box)
+        for cell in range(int(box[1] // 20), int(box[3] // 20) + 1):
+            rows.setdefault(cell, []).append(box)
     for row in rows.values():
         assert not any(overlap(a, b) for a, b in combinations(row, 2))
 
 
-def follow(edge: Edge, tracks: list[Track], placed: dict[Card, PlacedCard]) -> None:
-    """Go along an edge from piece to piece, from the lower edge of its tail to the upper edge of its head."""
-    start, end = placed[edge.tail].body, placed[edge.head].body
-    pieces = {track.points[0]: track for track in tracks if edge in track.edges}
-    here = next(
-        p for p in pieces if start[0] - 0.1 <= p[0] <= start[2] + 0.1 and start[3] - 12.1 <= p[1] <= start[3] + 0.1
-    )
-    for _ in range(len(pieces)):
-        points = pieces.pop(here).points
-        assert all(b[1] >= a[1] - 0.01 for a, b in pairwise(points)) or len(points) == 6
-        here = points[-1]
-        if here not in pieces:
-            near = [p for p in pieces if abs(p[0] - here[0]) < 0.05 and abs(p[1] - here[1]) < 0.05]
-            if not near:
-                break
-            here = near[0]
-    assert not pieces
-    assert end[0] - 0.1 <= here[0] <= end[2] + 0.1 and end[1] - 0.1 <= here[1] <= end[1] + 12.1
+def on_border(point: tuple[float, float], placed: PlacedCard, side: tuple[float, float]) -> bool:
+    """Whether the point lies on that side of the card: a circle's curves away, and folded cards have frames behind."""
+    left, top, right, bottom = placed.body
+    deep = 12.1 if placed.card.form == "circle" else 0.1
+    behind = 8.1 if placed.card.copies > 1 else 0.1
+    x, y = point
+    if side[1]:
+        within, edge, at = left - 0.1 <= x <= right + 0.1, bottom if side[1] > 0 else top, y
+    else:
+        within, edge, at = top - 0.1 <= y <= bottom + 0.1, right if side[0] > 0 else left, x
+    out = (at - edge) * (side[1] or side[0])
+    return within and -deep <= out <= behind
 
 
-def test_every_edge_is_drawn_from_card_to_card(drawn: tuple[ModelGraph, Scene, Plan]) -> None:
-    _, scene, plan = drawn
+def every_edge_is_drawn(scene: Scene, plan: Plan) -> None:
+    """Go along each edge from piece to piece, from its tail's end to its head's beginning in the flow's direction."""
     placed = {each.card: each for each in plan.cards}
     assert set(placed) == set(scene.root.cards())
     by_edge: dict[Edge, list[Track]] = {}
@@ -293,8 +297,74 @@ def test_every_edge_is_drawn_from_card_to_card(drawn: tuple[ModelGraph, Scene, P
         for edge in track.edges:
             by_edge.setdefault(edge, []).append(track)
     assert set(by_edge) == set(scene.edges)
+    flows = {plan.cards[i].card: column.place.flow for column in plan.columns for i in column.cards}
     for edge in scene.edges:
-        follow(edge, by_edge[edge], placed)
+        last = follow(by_edge[edge], placed[edge.tail], flows[edge.tail].toward)
+        back = (-last.toward[0], -last.toward[1])
+        assert last.tip == last.points[-1] and on_border(last.points[-1], placed[edge.head], back), edge.head.title
+
+
+def follow(tracks: list[Track], tail: PlacedCard, toward: tuple[float, float]) -> Track:
+    """The last piece of an edge; every piece begins where one ended and never runs against the flow."""
+    pieces = list(tracks)
+    track = next(each for each in pieces if on_border(each.points[0], tail, toward))
+    while True:
+        pieces.remove(track)
+        if track.kind == "flow":
+            for a, b in pairwise(track.points):
+                assert (b[0] - a[0]) * track.toward[0] + (b[1] - a[1]) * track.toward[1] >= -0.01
+        x, y = track.points[-1]
+        after = [each for each in pieces if abs(each.points[0][0] - x) < 0.05 and abs(each.points[0][1] - y) < 0.05]
+        if not after:
+            assert not pieces
+            return track
+        track = after[0]
+
+
+def all_is_on_the_page(plan: Plan) -> None:
+    page = (0.0, 0.0, plan.width, plan.height)
+    assert all(inside(placed.body, page) for placed in plan.cards)
+    assert all(inside((p.x, p.y, p.x + p.width, p.y + p.height), page) for p in plan.panels)
+    assert all(0 <= x <= plan.width and 0 <= y <= plan.height for track in plan.tracks for x, y in track.points)
+    assert all(inside((t.left, t.y - t.size, t.left + t.width, t.y), page) for t in plan.labels)
+
+
+def keeps_all_laws(scene: Scene, plan: Plan) -> None:
+    cards_stand_apart(plan)
+    labels_stay_inside(plan)
+    panels_hold_their_own(plan)
+    lines_keep_clear(plan)
+    words_on_lines_are_readable(plan)
+    every_edge_is_drawn(scene, plan)
+    all_is_on_the_page(plan)
+
+
+def test_no_two_cards_overlap(drawn: Drawn) -> None:
+    cards_stand_apart(drawn[2])
+
+
+def test_every_label_is_inside_its_card_and_apart_from_the_others(drawn: Drawn) -> None:
+    labels_stay_inside(drawn[2])
+
+
+def test_panels_hold_their_cards_and_heading_and_nothing_else(drawn: Drawn) -> None:
+    panels_hold_their_own(drawn[2])
+
+
+def test_no_line_touches_a_card_that_is_not_its_own(drawn: Drawn) -> None:
+    lines_keep_clear(drawn[2])
+
+
+def test_shapes_on_lines_are_readable(drawn: Drawn) -> None:
+    words_on_lines_are_readable(drawn[2])
+
+
+def test_every_edge_is_drawn_from_card_to_card(drawn: Drawn) -> None:
+    every_edge_is_drawn(drawn[1], drawn[2])
+
+
+def test_nothing_leaves_the_page(drawn: Drawn) -> None:
+    all_is_on_the_page(drawn[2])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -375,7 +445,7 @@ def crossings(plan: Plan) -> int:
     bends: dict[tuple[float, float], set[tuple[float, float]]] = {}
     for track in plan.tracks:
         for (x, y), (a, b) in pairwise(track.points):
-            if b > y and not track.connector:
+            if b > y and track.kind == "flow":
                 bends.setdefault((round(y, 1), round(b, 1)), set()).add((round(x, 1), round(a, 1)))
     return sum(
         1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_diagram import DenseBlocks, Functional, UNet, panels, traced
+from test_diagram import DenseBlocks, Functional, panels, traced
 from torch import Tensor, nn
 
 from cnnscope import trace
 from cnnscope.graph import ModelGraph
+from cnnscope.render.canvas.metrics import fit, width
 from cnnscope.render.diagram import labels
 from cnnscope.render.diagram.composing import compose
-from cnnscope.render.diagram.metrics import fit, width
 from cnnscope.render.diagram.page import lay_out
 from cnnscope.render.diagram.scene import Card, Scene
 
@@ -141,8 +141,20 @@ def test_dropout_that_runs_nothing_is_a_chip_still() -> None:
 
 
 def test_a_shared_layer_is_marked_and_its_parameters_stand_once() -> None:
-    again = [each.again for each in compose(traced("shared")).root.cards() if each.title == "Linear"]
-    assert again == [False, False, True, True, True, True]
+    scene = compose(traced("shared"), fold=False)
+    assert [each.again for each in scene.root.cards() if each.title == "Linear"] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    folded = compose(traced("shared"))  # the first call has the parameters, so it stands for itself alone
+    assert [(each.again, each.params) for each in folded.root.cards() if each.title == "Linear"] == [
+        (False, 72), (False, 72), (True, 0), (True, 0),
+    ]  # fmt: skip
+    assert [panel.copies for panel in panels(folded.root) if panel.period == 2] == [2]
 
 
 def test_unknown_operators_get_a_neutral_card_and_a_question_mark() -> None:
@@ -162,7 +174,74 @@ def test_long_nets_are_cut_into_columns_of_a_page() -> None:
         plan = lay_out(compose(traced(name)))
         assert len(plan.columns) == columns, name
         assert 0.5 < plan.width / plan.height < 2.0 or columns == 1
-    assert len(lay_out(compose(trace(UNet(), (1, 3, 32, 32)))).columns) == 1  # nowhere does a single tensor flow
+
+
+def test_equal_modules_in_turn_are_folded_as_one_block() -> None:
+    class Block(nn.Module):
+        def __init__(self, kernel: int) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, kernel, padding=kernel // 2), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.norm(self.conv(x)).relu()
+
+    def net(*kernels: int) -> Scene:
+        return compose(trace(nn.Sequential(*map(Block, kernels)), (1, 4, 8, 8)))
+
+    turns = [(panel.period, panel.copies, panel.name, panel.last) for panel in panels(net(3, 5, 3, 5, 3, 5).root)]
+    assert turns == [(2, 3, "0", "5"), (1, 1, "0", ""), (1, 1, "1", "")]
+    nested = [(panel.period, panel.copies) for panel in panels(net(3, 3, 5, 3, 3, 5).root)]
+    assert nested == [(3, 2), (1, 2), (1, 1)]
+    assert [(panel.period, panel.copies) for panel in panels(net(3, 5, 7).root)] == [(1, 1)] * 3
+
+
+class Cells(nn.Module):
+    """Each cell reads the last two, as NASNet's do. odd: this one reads its inputs the other way round."""
+
+    def __init__(self, count: int, odd: int = -1) -> None:
+        super().__init__()
+        self.cells, self.odd = nn.ModuleList(Cell() for _ in range(count)), odd
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, last = x.sigmoid(), x.tanh()
+        for i, cell in enumerate(self.cells):
+            before, last = last, cell(before, last) if i == self.odd else cell(last, before)
+        return last
+
+
+class Cell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.far = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        return self.near(near).relu() + self.far(far)
+
+
+def test_cells_that_read_the_last_two_are_folded_when_they_read_alike() -> None:
+    def copies(net: nn.Module) -> list[int]:
+        return [panel.copies for panel in panels(compose(trace(net, (1, 4))).root)]
+
+    assert copies(Cells(6)) == [6] and copies(Cells(2)) == [2]
+    assert copies(Cells(6, odd=2)) == [2, 1, 3]  # the third cell is no third copy
+    large = [panel.copies for panel in panels(compose(traced("nasnet_a_large")).root) if panel.copies > 1]
+    assert large == [4, 4, 4]  # of six normal cells each, the first two have other inputs
+
+
+def test_a_block_that_is_read_from_afar_is_not_folded() -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(Cell() for _ in range(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            kept = []
+            for each in self.blocks:
+                x = each(x, x)
+                kept.append(x)
+            return x + kept[1]
+
+    assert [panel.copies for panel in panels(compose(trace(Kept(), (1, 4))).root)] == [2, 2]
 
 
 def test_texts_are_cut_to_their_room() -> None:

@@ -1,4 +1,4 @@
-"""The files: SVG with hostile names, DOT, the dot engine, PNG, and how long it takes."""
+"""The files: SVG with hostile names, DOT, the dot layout, PNG, and how long it takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from cnnscope import trace
 from cnnscope.errors import CnnscopeError
 from cnnscope.graph import ModelGraph
-from cnnscope.render.diagram import external, raster, svg
+from cnnscope.render.canvas import raster
+from cnnscope.render.diagram import external, svg
 from cnnscope.render.diagram.composing import compose
 from cnnscope.render.diagram.dots import dot
 
@@ -68,9 +69,9 @@ def test_the_same_graph_gives_the_same_text() -> None:
     assert svg(traced("googlenet")) == svg(traced("googlenet"))
 
 
-def test_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match="no engine 'neato'"):
-        svg(traced("lenet5"), engine="neato")
+def test_unknown_layout_is_refused() -> None:
+    with pytest.raises(ValueError, match="no layout 'neato'"):
+        svg(traced("lenet5"), layout="neato")
 
 
 @pytest.mark.parametrize("name", ["googlenet_aux", "resnet50", *ODD])
@@ -94,10 +95,8 @@ def test_dot_text_of_hostile_names_is_read_by_graphviz(hostile: ModelGraph) -> N
 
 @pytest.mark.skipif(not shutil.which("dot"), reason="needs the dot program of Graphviz")
 @pytest.mark.parametrize("name", ["googlenet", "resnet50", *ODD])
-def test_the_dot_engine_draws_the_same_cards(name: str) -> None:
-    theirs, ours = (
-        ElementTree.fromstring(svg(traced(name), engine=engine, prefix="p")) for engine in ("dot", "layered")
-    )
+def test_the_dot_layout_draws_the_same_cards(name: str) -> None:
+    theirs, ours = (ElementTree.fromstring(svg(traced(name), layout=layout, prefix="p")) for layout in ("dot", "own"))
     cards = [
         [each.get("data-module") for each in root.iter() if each.get("id", "").startswith("p-c")]
         for root in (theirs, ours)
@@ -106,10 +105,10 @@ def test_the_dot_engine_draws_the_same_cards(name: str) -> None:
     assert cards[0] == cards[1]
 
 
-def test_without_graphviz_the_dot_engine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_graphviz_the_dot_layout_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(external.shutil, "which", lambda name: None)
     with pytest.raises(CnnscopeError, match="apt-get install graphviz"):
-        svg(traced("lenet5"), engine="dot")
+        svg(traced("lenet5"), layout="dot")
 
 
 def test_a_dot_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +147,7 @@ def test_png_of_what_is_no_svg_is_an_error() -> None:
 
 
 def test_importing_the_diagram_loads_nothing_heavy() -> None:
-    code = "import sys, cnnscope.render.diagram, cnnscope.render.diagram.dots, cnnscope.render.diagram.raster\n"
+    code = "import sys, cnnscope.render.diagram, cnnscope.render.diagram.dots, cnnscope.render.canvas.raster\n"
     code += "print([m for m in ('torch', 'graphviz', 'vl_convert', 'numpy', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

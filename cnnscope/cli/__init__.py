@@ -17,6 +17,7 @@ from . import (
     caching,
     claiming,
     comparing,
+    figuring,
     graphing,
     listing,
     peaks,
@@ -118,6 +119,7 @@ main.add_command(listing.list_)
 main.add_command(tabling.table)
 main.add_command(graphing.graph)
 main.add_command(peaks.memory)
+main.add_command(figuring.figure)
 main.add_command(sizing.size)
 main.add_command(comparing.compare)
 main.add_command(comparing.diff)

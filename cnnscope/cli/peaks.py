@@ -152,7 +152,7 @@ def _picture(run: Traced, model: str, output: str | None) -> int:
     from ..analyses.liveness import timeline
     from ..render.memories import picture
     from ..render.timeline_drawings import drawing
-    from .graphing import file_name
+    from .picturing import file_name
 
     output = output or f"{file_name(model)}.memory.svg"
     deliver(drawing(picture(timeline(run.graph), f"{run.name} ({run.graph.input_text}): live memory")), output)

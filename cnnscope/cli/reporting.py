@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import takes_run, traced
-from .graphing import file_name
+from .picturing import file_name
 
 if TYPE_CHECKING:
     from ..claiming.nets import Nets

@@ -8,24 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .diagram import svg
+    from .canvas.raster import pdf, png
+    from .diagram import svg, tikz
     from .diagram.dots import dot
-    from .diagram.raster import png
+    from .figures import figure
     from .interchange import csv, json
     from .markup import html, markdown
     from .texts import text
 
-__all__ = ["csv", "dot", "html", "json", "markdown", "png", "svg", "text"]
+__all__ = ["csv", "dot", "figure", "html", "json", "markdown", "pdf", "png", "svg", "text", "tikz"]
 
 _HOMES = {
     "csv": "interchange",
     "dot": "diagram.dots",
+    "figure": "figures",
     "html": "markup",
     "json": "interchange",
     "markdown": "markup",
-    "png": "diagram.raster",
+    "pdf": "canvas.raster",
+    "png": "canvas.raster",
     "svg": "diagram",
     "text": "texts",
+    "tikz": "diagram",
 }
 
 

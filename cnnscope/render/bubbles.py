@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ..units import si
 from .bubble_labels import Box, Circle, Line, leader, place
-from .diagram.markup import element, escape
-from .diagram.metrics import width
+from .canvas.markup import element, escape
+from .canvas.metrics import width
 
 FONT = "Arial, Helvetica, sans-serif"
 _ID = "cnnscope-comparison"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import NamedTuple
 
-from .diagram.metrics import clean
+from .canvas.metrics import clean
 from .timelines import KINDS, Timeline, scale
 
 _SHADES = (frozenset(("param", "parameter", "buffer", "constant")), frozenset(("gradient", "optimizer")))

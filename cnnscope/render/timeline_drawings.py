@@ -7,9 +7,10 @@ from itertools import pairwise
 from zlib import crc32
 
 from ..units import binary
-from .diagram.faces import Text
-from .diagram.markup import element, escape, num, rect, short, text
-from .diagram.metrics import FONT, clean, fit, width
+from .canvas.elements import rect, text
+from .canvas.markup import element, escape, num, short
+from .canvas.metrics import FONT, clean, fit, width
+from .canvas.shapes import Text
 from .timelines import KINDS, Timeline, scale
 
 _LEFT, _RIGHT, _MARGIN = 84.0, 936.0, 24.0

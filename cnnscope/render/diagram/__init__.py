@@ -1,58 +1,94 @@
-"""The diagram: a model's real structure as a self-contained SVG.
+"""The diagram: a model's real structure as a self-contained SVG or TikZ.
 
-``compose`` decides what is drawn, ``lay_out`` where, ``Drawing`` writes it.
+``compose`` decides what is drawn, ``lay_out`` where, ``Drawing`` how it looks.
 """
 
 from __future__ import annotations
 
+from typing import Any
 from zlib import crc32
 
+from ...collecting import without_collection
 from ...graph import ModelGraph
+from ..canvas import svg_writer, tikz_writer
+from ..canvas.shapes import Picture
 from . import labels
 from .composing import compose
 from .drawing import Drawing
 from .external import lay_out_with_dot
+from .heat import heat as heat_of
 from .page import lay_out
 from .scene import Scene
 
-ENGINES = ("layered", "dot")
+LAYOUTS = ("own", "dot")
 
 
-def svg(
+def svg(graph: ModelGraph, *, prefix: str | None = None, dark: bool = False, **options: Any) -> str:
+    """The diagram of a traced model as SVG text.
+
+    Args:
+        prefix: what every id begins with; by default it follows from the content.
+        dark: a viewer that prefers dark colours gets them.
+        options: those of ``picture``.
+
+    Raises:
+        ValueError, CnnscopeError: as ``picture``.
+    """
+    made = picture(graph, **options)
+    mark = crc32(f"{made.description}{sorted(options.items())}".encode("utf-8", "replace"))
+    return svg_writer.svg(made, prefix or f"cnnscope-{mark:08x}", dark=dark)
+
+
+def tikz(graph: ModelGraph, **options: Any) -> str:
+    """The same picture for LaTeX: a file that pdflatex compiles and that a document can take in with ``\\input``.
+
+    Raises:
+        ValueError, CnnscopeError: as ``picture``.
+    """
+    return tikz_writer.tikz(picture(graph, **options))
+
+
+def picture(
     graph: ModelGraph,
     *,
     depth: int | None = None,
     title: str | None = None,
-    engine: str = "layered",
+    layout: str = "own",
     fold: bool = True,
     columns: bool = True,
-    prefix: str | None = None,
-) -> str:
-    """The diagram of a traced model as SVG text.
+    landscape: bool = False,
+    heat: str = "macs",
+    device: str | None = None,
+) -> Picture:
+    """The diagram of a traced model, ready for a writer.
 
     Args:
         depth: panels nested deeper become one card each; None shows everything.
         title: the headline; the graph's name unless given.
-        engine: ``layered``, our own layout, or ``dot`` where Graphviz is installed.
+        layout: ``own``, or ``dot`` where Graphviz is installed.
         fold: equal blocks in a row are drawn once, with a mark ×N.
-        columns: long nets are cut into columns; without, all stands one below the other.
-        prefix: what every id begins with; by default it follows from the content.
+        columns: long nets are cut into columns, those with skips across stages bent; else all stands in one column.
+        landscape: data runs to the right, in rows.
+        heat: what the bars on the cards show: macs, params, memory (bytes allocated) or time.
+        device: the GPU whose roofline gives the time.
 
     Raises:
-        ValueError: depth is below 1, or there is no such engine.
-        CnnscopeError: engine is ``dot``, and that is missing or takes too long.
+        ValueError: depth is below 1, or there is no such layout or heat, or dot is asked for a landscape.
+        CnnscopeError: dot is missing or takes too long, or nothing estimates the time.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"no engine {engine!r}; one of {', '.join(ENGINES)}")
-    scene = compose(graph, depth=depth, fold=fold)
-    plan = lay_out(scene, columns=columns) if engine == "layered" else lay_out_with_dot(scene)
-    words = title if title is not None else graph.name or "Model"
-    facts = _facts(graph, scene, len(plan.cards))
-    prefix = prefix or f"cnnscope-{crc32(f'{words}{facts}{engine}'.encode('utf-8', 'replace')):08x}"
-    return Drawing(plan, prefix).svg(words, facts, f"Diagram of {words}: {facts}")
+    if layout not in LAYOUTS:
+        raise ValueError(f"no layout {layout!r}; one of {', '.join(LAYOUTS)}")
+    if layout == "dot" and landscape:
+        raise ValueError("layout 'dot' has no landscape; layout 'own' has")
+    with without_collection():
+        scene = compose(graph, depth=depth, fold=fold, heat=heat_of(graph, heat, device))
+        plan = lay_out(scene, columns=columns, landscape=landscape) if layout == "own" else lay_out_with_dot(scene)
+        return Drawing(plan, scene.heat).picture(
+            title if title is not None else graph.name or "Model", _facts(graph, scene)
+        )
 
 
-def _facts(graph: ModelGraph, scene: Scene, boxes: int) -> str:
+def _facts(graph: ModelGraph, scene: Scene) -> str:
     macs = scene.root.total_macs
     missing = sorted(set(scene.root.missing))
     total = "? MACs" if macs is None else f"{'≥ ' if missing else ''}{labels.number(macs)} MACs"
@@ -60,6 +96,8 @@ def _facts(graph: ModelGraph, scene: Scene, boxes: int) -> str:
         total += f" without {', '.join(missing[:4])}"
     inputs = ", ".join(labels.shape(value.shape) for value in graph.inputs) or "none"
     params = sum(each.numel for each in graph.parameters if each.role != "buffer")
+    cards = sum(card.form != "terminal" for card in scene.root.cards())
     return (
-        f"input {inputs} · {labels.number(params)} parameters · {total} · {boxes} boxes for {scene.operators} operators"
+        f"input {inputs} · {labels.number(params)} parameters · {total} · "
+        f"{cards} card{'s' * (cards != 1)} for {scene.operators} operator{'s' * (scene.operators != 1)}"
     )

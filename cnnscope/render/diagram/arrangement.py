@@ -1,14 +1,13 @@
-"""A panel laid out: the form in which positions go from the layout to the page."""
+"""A panel laid out: the form in which positions go from the layout to the page. x is across, y is along the flow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .faces import Face, Text
+from ..canvas.shapes import Point
+from .faces import Face
 from .scene import Node, Panel, Signal
 from .wiring import Link
-
-Point = tuple[float, float]
 
 
 @dataclass
@@ -19,22 +18,45 @@ class Wire:
     points: list[Point]
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Words beside a line where it leaves a card; ``before``: at the side of it that comes first."""
+
+    x: float
+    y: float
+    words: str
+    before: bool = False
+
+
 @dataclass
 class Child:
-    """Something placed in a panel; x and y are the upper left corner of its box."""
+    """Something placed in a panel; x and y are the first corner of its box, sizes those of a card's."""
 
     node: Node
     x: float
     y: float
     inner: Face | Arrangement
+    sizes: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def width(self) -> float:
+        return self.inner.width if isinstance(self.inner, Arrangement) else self.sizes[0]
+
+    @property
+    def height(self) -> float:
+        return self.inner.height if isinstance(self.inner, Arrangement) else self.sizes[1]
 
 
 @dataclass
 class Row:
-    """A row as the columns see it; ``alone``: its only spot, when there is one; ``crossing``: lines below it."""
+    """A row as the columns see it.
+
+    zone: y down to which words stand below it; alone: it has one spot only; crossing: lines below it.
+    """
 
     top: float
     bottom: float
+    zone: float
     nodes: list[Node]
     alone: bool
     crossing: int
@@ -52,7 +74,7 @@ class Arrangement:
     frame: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     children: list[Child] = field(default_factory=list)
     wires: list[Wire] = field(default_factory=list)
-    labels: list[Text] = field(default_factory=list)
+    labels: list[Mark] = field(default_factory=list)
     tops: dict[Signal, float] = field(default_factory=dict)
     bottoms: dict[Signal, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
@@ -79,6 +101,20 @@ class Arrangement:
         for ports in (self.tops, self.bottoms):
             for signal in ports:
                 ports[signal] += shift
+
+    def stretch(self, at: float, more: float) -> None:
+        """Let everything below ``at``, a height between two rows, stand ``more`` further down."""
+        self.height += more
+        left, top, wide, high = self.frame
+        self.frame = (left, top, wide, high + more)
+        for child in self.children:
+            if child.y >= at:
+                child.y += more
+            elif child.y + child.height > at and isinstance(child.inner, Arrangement):
+                child.inner.stretch(at - child.y, more)
+        for wire in self.wires:
+            wire.points = [(x, y + more if y >= at else y) for x, y in wire.points]
+        self.labels = [replace(label, y=label.y + more) if label.y >= at else label for label in self.labels]
 
 
 def level_widths(made: Arrangement) -> None:

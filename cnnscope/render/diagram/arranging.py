@@ -6,32 +6,35 @@ through the rows and bend only between them, where nothing stands: no line can t
 
 from __future__ import annotations
 
+from ..canvas.metrics import width
 from . import faces
 from .arrangement import Arrangement
 from .faces import Face
-from .framing import LABEL_SIZE, Frame
+from .framing import LABEL_SIZE, LABEL_ZONE, Frame
 from .layered import Grid, Spot, grid
-from .metrics import width
 from .ordering import order_rows
 from .placing import place
 from .scene import Card, Node, Panel, Signal
+from .turning import DOWN, Flow
 from .wiring import Link, Port
 
 PORT_STEP = 15.0
 
 
 class Arranger:
-    """Arranges panels. ``labels``: the words for the signals that get some."""
+    """Arranges panels. ``labels``: the words for the signals that get some; ``flow``: which way data runs."""
 
-    def __init__(self, links: dict[Panel, list[Link]], labels: dict[Signal, str]) -> None:
+    def __init__(self, links: dict[Panel, list[Link]], labels: dict[Signal, str], flow: Flow = DOWN) -> None:
         self.links = links
         self.labels = labels
+        self.flow = flow
         self._left: dict[Signal, float] = {}  # where each signal left the panel that it was last in
 
-    def arrange(self, panel: Panel, *, framed: bool = True) -> Arrangement:
-        """Lay out the panel and everything in it."""
+    def arrange(self, panel: Panel) -> Arrangement:
+        """Lay out the panel and everything in it; what has no path gets no frame."""
         inner: dict[Node, Face | Arrangement] = {
-            child: faces.face(child) if isinstance(child, Card) else self.arrange(child) for child in panel.children
+            child: faces.face(child, self.flow.sideways) if isinstance(child, Card) else self.arrange(child)
+            for child in panel.children
         }
         links = self.links.get(panel, [])
         lines = grid(list(panel.children), links)
@@ -40,7 +43,7 @@ class Arranger:
         order_rows(lines)
         place(lines)
         _spread_arrivals(lines)
-        made = Frame(panel, lines, inner, self.labels, framed).build()
+        made = Frame(panel, lines, inner, self.labels, self.flow).build()
         self._left |= made.bottoms
         return made
 
@@ -60,7 +63,8 @@ class Arranger:
                 spot.half = 4.0
                 continue
             box = inner[end]
-            spot.half, spot.height = box.width / 2, box.height
+            across, along = self.flow.sizes(box) if isinstance(box, Face) else (box.width, box.height)
+            spot.half, spot.height = across / 2, along
             if isinstance(box, Arrangement):
                 for segment in spot.ins:
                     segment.into = box.tops[segment.signal] - spot.half
@@ -72,7 +76,8 @@ class Arranger:
     def _leave(self, spot: Spot) -> None:
         """Spread the different tensors that leave a card, and keep room for their labels."""
         signals = list(dict.fromkeys(segment.signal for segment in spot.outs))
-        room = [width(self.labels.get(signal, ""), LABEL_SIZE) for signal in signals]
+        words = [self.labels.get(signal, "") for signal in signals]
+        room = [LABEL_ZONE * bool(each) if self.flow.sideways else width(each, LABEL_SIZE) for each in words]
         wide = 17.0 if isinstance(spot.end, Card) and spot.end.form == "circle" else 2 * spot.half - 20
         step = min(max(room) + 10, wide / (len(signals) - 1)) if len(signals) > 1 else 0.0
         for i, signal in enumerate(signals):

@@ -7,17 +7,19 @@ from ...analyses.parameters import params
 from ...graph import ModelGraph, Op
 from . import kinds, labels
 from .flow import Unit
+from .heat import Heat
 from .merging import unit_family, unit_title
 from .scene import Card, Chip
 from .selecting import is_flatten
 
 
 class Costs:
-    """Parameters and MACs of groups of operators."""
+    """Parameters, MACs and heat of groups of operators."""
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, heat: Heat) -> None:
         self.costs = cost(graph)
         self.params = params(graph)
+        self.heat = heat
 
     def of(self, ops: list[Op]) -> tuple[int, int | None, tuple[str, ...]]:
         """Parameters, MACs (None when nothing is known of them) and the kinds that are not known."""
@@ -42,6 +44,7 @@ def card(unit: Unit, graph: ModelGraph, costs: Costs, batch: int | None) -> Card
     family = unit_family(unit, graph)
     words = "Flatten" if is_flatten(main, graph) else unit_title(unit, graph)
     last = [op for op in unit.ops if op.outputs][-1]
+    names = tuple(op.name for op in (*unit.prepared, *unit.ops))
     leaf = call.leaf and unit.call > 0
     result = Card(
         form=_form(unit, family, own, macs),
@@ -52,12 +55,14 @@ def card(unit: Unit, graph: ModelGraph, costs: Costs, batch: int | None) -> Card
         shape_text=labels.shape(last.outputs[0].shape, batch),
         params=own,
         macs=macs,
+        heat=costs.heat.of(names),
         chips=[Chip(text, name) for text, name in unit.chips],
-        ops=tuple(op.name for op in (*unit.prepared, *unit.ops)),
+        ops=names,
         signature=_signature(unit),
         missing=missing,
         again=call.repeat > 0 and leaf,
     )
+    result.heat_text = costs.heat.text(result.heat)
     if result.form == "circle":
         result.title = kinds.SIGNS[unit.kind]
     return result

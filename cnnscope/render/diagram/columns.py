@@ -11,45 +11,60 @@ from .arrangement import Arrangement, Row
 from .framing import PAD
 from .scene import Node, Panel
 
-ASPECT = 1.3
 GUTTER = 64.0
-_LOWEST = 400.0  # columns lower than this are no columns
 _MOST = 40
 _PLACES = 240  # as many places to cut are looked at, spread over the height
 _DEEP = 0.035  # how much a cut inside a panel is worse than one between panels
 _PLAIN = 0.15  # how much worse it is between two layers than behind a panel or a pooling
 _STUMP = 0.35  # a column lower than this share of the highest is none; the last may be half of that
 _RAGGED = 1.0  # what unequal columns count against the shape of the page
-_WIDE = 520.0  # a page is never narrower: narrow nets may be cut into narrow columns
+
+
+@dataclass(frozen=True)
+class Format:
+    """The shape of a page: how wide it is across the flow for its length.
+
+    shortest: columns shorter than this are no columns; narrowest: a page is never narrower, so that narrow nets may be
+    cut into narrow columns.
+    """
+
+    aspect: float
+    shortest: float
+    narrowest: float
+
+
+PAGE = Format(1.3, 400.0, 520.0)
+LANDSCAPE = Format(1 / 1.9, 900.0, 240.0)  # its columns are rows
 
 
 @dataclass(frozen=True)
 class Cut:
     """A place to cut: below ``trail[0]`` of the rows, or inside the only panel there, below ``trail[1]`` of its rows.
 
-    fine: how bad a place it is, against unequal columns.
+    fine: how bad a place it is, against unequal columns; crossing: how many tensors flow on.
     """
 
     y: float
     trail: tuple[int, ...]
     fine: float = 0.0
+    crossing: int = 1
 
 
-def split(whole: Arrangement, tensors: int = 1) -> tuple[list[Panel], float]:
+def split(whole: Arrangement, tensors: int = 1, form: Format = PAGE) -> tuple[list[Panel], float]:
     """The root as one panel a column, and how far that is from the shape of a page.
 
     tensors: as many may flow from one column to the next.
     """
-    found = _thinned(_cuts(whole, 0.0, (), tensors), whole.height)
-    best, least = [], _misfit(whole, [])
-    about = sqrt(ASPECT * whole.height / (whole.natural + GUTTER))
+    found = _thinned(cuts(whole, tensors), whole.height)
+    best, least = [], _misfit(whole, [], form)
+    about = sqrt(form.aspect * whole.height / (whole.natural + GUTTER))
     for count in range(max(2, int(about / 2)), min(_MOST, int(2 * about) + 3)):
-        if whole.height / count < _LOWEST or len(found) < count - 1:
+        if whole.height / count < form.shortest or len(found) < count - 1:
             break
         chosen = _balanced(found, whole.height, count)
-        if (misfit := _misfit(whole, chosen)) < least:
+        if (misfit := _misfit(whole, chosen, form)) < least:
             best, least = chosen, misfit
-    return _parts(whole, [cut.trail for cut in best]), least
+    return parts(whole, [cut.trail for cut in best]), least
 
 
 def _thinned(found: list[Cut], height: float) -> list[Cut]:
@@ -63,7 +78,7 @@ def _thinned(found: list[Cut], height: float) -> list[Cut]:
     return sorted(best.values(), key=lambda cut: cut.y)
 
 
-def _cuts(made: Arrangement, top: float, trail: tuple[int, ...], tensors: int) -> list[Cut]:
+def cuts(made: Arrangement, tensors: int, top: float = 0.0, trail: tuple[int, ...] = ()) -> list[Cut]:
     """All places where few enough tensors flow on, from top to bottom."""
     found: list[Cut] = []
     filled = [i for i, row in enumerate(made.rows) if row.nodes]
@@ -72,15 +87,17 @@ def _cuts(made: Arrangement, top: float, trail: tuple[int, ...], tensors: int) -
         inner = _inside(made, row)
         if inner is not None:
             left, upper = inner
-            found += _cuts(left, top + upper, (*trail, i), tensors)
+            found += cuts(left, tensors, top + upper, (*trail, i))
         if row.crossing <= tensors and i != filled[-1]:
-            found.append(Cut(top + row.bottom + 8, (*trail, i), _fine(row, len(trail))))
+            found.append(Cut(top + row.bottom + 8, (*trail, i), _fine(row, len(trail)), row.crossing))
     return found
 
 
 def _inside(made: Arrangement, row: Row) -> tuple[Arrangement, float] | None:
-    """The panel that fills the row alone, unless it stands for several."""
-    if not row.alone or not isinstance(row.nodes[0], Panel) or row.nodes[0].copies > 1:
+    """The panel that fills the row alone, unless it stands for several; blocks in turn may be cut in between."""
+    if not row.alone or not isinstance(row.nodes[0], Panel):
+        return None
+    if made.panel.period > 1 or (row.nodes[0].copies > 1 and row.nodes[0].period == 1):
         return None
     child = next(child for child in made.children if child.node is row.nodes[0])
     assert isinstance(child.inner, Arrangement)
@@ -125,7 +142,7 @@ def _uneven(share: float) -> float:
     return (share - 1) ** 2 * (3.25 if share > 1 else 0.25)
 
 
-def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:
+def _misfit(whole: Arrangement, chosen: list[Cut], form: Format) -> float:
     """How far from the shape of a page with full columns the picture would be."""
     ends = [0.0, *(cut.y for cut in chosen), whole.height]
     heights = [b - a for a, b in pairwise(ends)]
@@ -133,7 +150,7 @@ def _misfit(whole: Arrangement, chosen: list[Cut]) -> float:
     if min(heights[:-1], default=max(heights)) < _STUMP * max(heights) or heights[-1] < _STUMP / 2 * max(heights):
         return inf
     ragged = 1 - sum(heights) / len(heights) / max(max(heights), 1.0)
-    return abs(log(max(wide, _WIDE) / (max(heights) + 150) / ASPECT)) + _RAGGED * ragged
+    return abs(log(max(wide, form.narrowest) / (max(heights) + 150) / form.aspect)) + _RAGGED * ragged
 
 
 def _width(made: Arrangement, top: float, bottom: float) -> float:
@@ -145,10 +162,10 @@ def _reach(made: Arrangement, top: float, bottom: float) -> tuple[float, float]:
     """Leftmost and rightmost of what stands between two heights; panels that are cut need less than whole ones."""
     lefts, rights = [], []
     for child in made.children:
-        inner, high = child.inner, child.inner.height
+        inner, high = child.inner, child.height
         if child.y >= bottom or child.y + high <= top:
             continue
-        left, right = child.x, child.x + inner.width
+        left, right = child.x, child.x + child.width
         if isinstance(inner, Arrangement):
             if child.y >= top and child.y + high <= bottom:
                 left += inner.shifted
@@ -161,23 +178,23 @@ def _reach(made: Arrangement, top: float, bottom: float) -> tuple[float, float]:
     return (min(lefts), max(rights)) if lefts else (0.0, 0.0)
 
 
-def _parts(made: Arrangement, trails: list[tuple[int, ...]]) -> list[Panel]:
+def parts(made: Arrangement, trails: list[tuple[int, ...]]) -> list[Panel]:
     """The panel in as many parts as the cuts through it make."""
     panel = made.panel
     places = {child: i for i, child in enumerate(panel.children)}
-    parts: list[list[Node]] = [[]]
+    found: list[list[Node]] = [[]]
     for i, row in enumerate(made.rows):
         inner = [trail[1:] for trail in trails if trail[0] == i and len(trail) > 1]
         if inner:
             child = next(child for child in made.children if child.node is row.nodes[0])
             assert isinstance(child.inner, Arrangement)
-            first, *others = _parts(child.inner, inner)
-            parts[-1].append(first)
-            parts += [[part] for part in others]
+            first, *others = parts(child.inner, inner)
+            found[-1].append(first)
+            found += [[part] for part in others]
         else:
-            parts[-1] += sorted(row.nodes, key=places.__getitem__)
+            found[-1] += sorted(row.nodes, key=places.__getitem__)
         if (i,) in trails:
-            parts.append([])
-    if len(parts) == 1:
+            found.append([])
+    if len(found) == 1:
         return [panel]
-    return [replace(panel, children=nodes, part=k + 1, whole=panel) for k, nodes in enumerate(parts)]
+    return [replace(panel, children=nodes, part=k + 1, whole=panel) for k, nodes in enumerate(found)]

@@ -7,21 +7,25 @@ from . import panels
 from .cards import Costs, batch_size, card
 from .flow import Unit, units
 from .folding import fold_repeats, standing, without
+from .heat import Heat
+from .heat import heat as heat_of
 from .merging import attach_chips, draw_growth
 from .scene import Card, Edge, Scene
 
 
-def compose(graph: ModelGraph, *, depth: int | None = None, fold: bool = True) -> Scene:
+def compose(graph: ModelGraph, *, depth: int | None = None, fold: bool = True, heat: Heat | None = None) -> Scene:
     """Everything that a picture of the graph shows.
 
-    depth: panels nested deeper become one card; fold: equal blocks in a row become one, marked ×N.
+    depth: panels nested deeper become one card; fold: equal blocks in a row become one, marked ×N; heat: what the bars
+    on the cards show, by default MACs.
 
     Raises:
         ValueError: depth is below 1.
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth {depth} is below 1; depth 1 is the children of the model")
-    costs, batch = Costs(graph), batch_size(graph)
+    heat = heat or heat_of(graph)
+    costs, batch = Costs(graph, heat), batch_size(graph)
     found = units(graph)
     draw_growth(found)
     found = attach_chips(found, graph)
@@ -32,9 +36,9 @@ def compose(graph: ModelGraph, *, depth: int | None = None, fold: bool = True) -
         edges = without(edges, fold_repeats(root, edges))
     panels.unframe_branches(root, edges)
     if depth is not None:
-        edges = _collapsed(edges, panels.collapse(root, depth))
+        edges = _collapsed(edges, panels.collapse(root, depth, heat))
     panels.name_nodes(root)
-    return Scene(root, list(dict.fromkeys(edges)), batch, len(graph))
+    return Scene(root, list(dict.fromkeys(edges)), batch, len(graph), heat.words)
 
 
 def _edges(found: list[Unit], cards: dict[Unit, Card]) -> list[Edge]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...graph import ModelGraph
+from ..canvas.metrics import fit
 from . import faces, kinds, labels
 from .composing import compose
-from .metrics import fit
 from .scene import Card, Panel, Scene
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import subprocess
 from typing import Any
 
 from ...errors import CnnscopeError
+from ..canvas.shapes import Point, Text
 from . import faces
-from .arrangement import Point
-from .faces import Face, Text
+from .faces import Face
 from .framing import LABEL_INK, LABEL_SIZE
-from .page import MARGIN, TOP, signal_labels
-from .plan import PlacedCard, PlacedPanel, Plan, Track
+from .page import signal_labels
+from .plan import MARGIN, TOP, PlacedCard, PlacedPanel, Plan, Track
 from .scene import Card, Edge, Panel, Scene, Signal
 
 TIME_LIMIT = 30.0
@@ -29,8 +29,8 @@ def lay_out_with_dot(scene: Scene, *, limit: float = TIME_LIMIT) -> Plan:
     program = shutil.which("dot")
     if program is None:
         raise CnnscopeError(
-            "engine 'dot' needs the dot program of Graphviz on PATH: apt-get install graphviz\n"
-            "engine 'layered' needs nothing"
+            "layout 'dot' needs the dot program of Graphviz on PATH: apt-get install graphviz\n"
+            "layout 'own' needs nothing"
         )
     boxes = {card: faces.face(card) for card in scene.root.cards()}
     try:
@@ -39,7 +39,7 @@ def lay_out_with_dot(scene: Scene, *, limit: float = TIME_LIMIT) -> Plan:
         )
         return _Reader(scene, boxes, json.loads(done.stdout)).plan()
     except subprocess.TimeoutExpired as failure:
-        raise CnnscopeError(f"dot took more than {limit:g} s; engine 'layered' is faster") from failure
+        raise CnnscopeError(f"dot took more than {limit:g} s; layout 'own' is faster") from failure
     except (subprocess.CalledProcessError, ValueError, KeyError) as failure:
         told = getattr(failure, "stderr", "") or str(failure)
         raise CnnscopeError(f"dot could not lay this graph out: {told.strip()[:300]}") from failure
@@ -108,7 +108,7 @@ class _Reader:
 
     def _track(self, edge: Edge, spline: str) -> Track:
         points = [self._point(pair) for pair in spline.split() if not pair.startswith(("e,", "s,"))]
-        return Track([edge], points, edge.skip, points[-1], spline=True)
+        return Track([edge], points, edge.skip, points[-1], "spline")
 
     def _labels(self, plan: Plan) -> list[Text]:
         """Shapes where lines leave their cards, once for each tensor."""

@@ -5,39 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from ..canvas.metrics import fit, width
+from ..canvas.shapes import INK, Text
 from . import labels
-from .metrics import fit, width
 from .panels import PLAIN
 from .scene import Card, Chip, Panel
 
-INK, SOFT, FAINT = "#0f172a", "#475569", "#64748b"
+SOFT, FAINT = "#475569", "#64748b"
 STRIPE, PAD, GAP = 5.0, 9.0, 7.0
 CHIP_HEIGHT, CHIP_SIZE = 13.0, 8.0
 RADIUS = 12.0
 HEADER = 22.0
 STACK = 4.0
 """How far each of the two frames behind a folded panel or card looks out."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """One line of text; ``x`` is its left end, or its middle or right end as ``anchor`` says."""
-
-    x: float
-    y: float
-    text: str
-    size: float
-    ink: str = INK
-    bold: bool = False
-    anchor: str = "start"
-
-    @property
-    def width(self) -> float:
-        return width(self.text, self.size, bold=self.bold)
-
-    @property
-    def left(self) -> float:
-        return self.x - self.width * {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor]
 
 
 @dataclass(frozen=True)
@@ -66,9 +46,11 @@ class Face:
     bar: tuple[float, float, float] | None = None
 
 
-def face(card: Card) -> Face:
-    """The face of a card by its form."""
+def face(card: Card, sideways: bool = False) -> Face:
+    """The face of a card by its form. sideways: lines pass it from left to right, and not from above."""
     made = _FORMS[card.form](card)
+    if sideways and card.chips and card.form in ("circle", "pill"):
+        made = _chips_below(made)
     return _stacked(made, card) if card.copies > 1 else made
 
 
@@ -79,9 +61,11 @@ def _card(card: Card) -> Face:
     result = fit(card.shape_text, 10, 150)
     numbers = "shared" if card.again and not card.params else ""
     numbers = fit(
-        " · ".join(each for each in (numbers, labels.costs(card.total_params, card.total_macs, card.missing)) if each),
+        " · ".join(
+            filter(None, [numbers, labels.costs(card.total_params, card.total_macs, card.missing), card.heat_text])
+        ),
         9.5,
-        170,
+        220,
     )
     chips = list(_chips(card))
     left = STRIPE + PAD
@@ -94,7 +78,7 @@ def _card(card: Card) -> Face:
         texts.append(Text(left + width(words, 12, bold=True) + GAP, 15.5, name, 9, FAINT))
     if numbers:
         texts.append(Text(total - PAD, 29, numbers, 9.5, FAINT, anchor="end"))
-    bar = (left, 35.0, total - left - PAD) if card.macs else None
+    bar = (left, 35.0, total - left - PAD) if card.heat else None
     height = 42.0 if bar else 36.0
     return Face(total, height, (0, 0, total, height), texts, _from_right(chips, total - PAD + 2, 5.0), bar)
 
@@ -102,39 +86,54 @@ def _card(card: Card) -> Face:
 def _line(card: Card) -> Face:
     """One line, for what has neither parameters nor MACs."""
     words, result = fit(card.title, 11, 220, bold=True), fit(card.shape_text, 9.5, 150)
+    result = " · ".join(filter(None, [result, card.heat_text]))
     chips = list(_chips(card))
     left = STRIPE + PAD
     after = left + width(words, 11, bold=True) + GAP
     total = after + width(result, 9.5) + PAD + sum(each + 3 for each, _ in chips) + (GAP if chips else 0)
     texts = [Text(left, 16, words, 11, INK, True), Text(after, 16, result, 9.5, FAINT)]
-    return Face(total, 24, (0, 0, total, 24), texts, _from_right(chips, total - PAD + 3, 5.5))
+    bar = (left, 21.0, total - left - PAD) if card.heat else None
+    high = 28.0 if bar else 24.0
+    return Face(total, high, (0, 0, total, high), texts, _from_right(chips, total - PAD + 3, 5.5), bar)
 
 
 def _circle(card: Card) -> Face:
-    """A sign in a circle, its chips at the right of it; the box is as wide to the left, so that lines run straight."""
-    chips = list(_chips(card))
-    beside = sum(each + 3 for each, _ in chips) + (5 if chips else 0)
-    half = RADIUS + beside
-    badges, x = [], half + RADIUS + 5
-    for each, chip in chips:
-        badges.append(Badge(x, RADIUS - CHIP_HEIGHT / 2, each, chip))
-        x += each + 3
-    sign = Text(half, RADIUS + 5.5, card.title, 16, "", True, "middle")
-    return Face(2 * half, 2 * RADIUS, (half - RADIUS, 0, 2 * RADIUS, 2 * RADIUS), [sign], badges)
+    """A sign in a circle."""
+    sign = Text(RADIUS, RADIUS + 5.5, card.title, 16, "", True, "middle")
+    made = Face(2 * RADIUS, 2 * RADIUS, (0, 0, 2 * RADIUS, 2 * RADIUS), [sign])
+    return _chips_beside(made, card)
 
 
 def _pill(card: Card) -> Face:
     words, result = fit(card.title, 11, 120, bold=True), fit(card.shape_text, 9.5, 150)
     total = 24 + width(words, 11, bold=True) + 6 + width(result, 9.5)
     texts = [Text(12, 16, words, 11, "", True), Text(total - 12, 16, result, 9.5, FAINT, anchor="end")]
+    return _chips_beside(Face(total, 24, (0, 0, total, 24), texts), card)
+
+
+def _chips_beside(made: Face, card: Card) -> Face:
+    """Chips at the right; the box is as wide to the left, so that lines run straight through the middle."""
     chips = list(_chips(card))
     beside = sum(each + 3 for each, _ in chips) + (5 if chips else 0)
-    badges, x = [], beside + total + 5
+    badges, x = [], beside + made.width + 5
     for each, chip in chips:
-        badges.append(Badge(x, 5.5, each, chip))
+        badges.append(Badge(x, (made.height - CHIP_HEIGHT) / 2, each, chip))
         x += each + 3
-    texts = [Text(text.x + beside, text.y, text.text, text.size, text.ink, text.bold, text.anchor) for text in texts]
-    return Face(total + 2 * beside, 24, (beside, 0, total, 24), texts, badges)
+    texts = [replace(text, x=text.x + beside) for text in made.texts]
+    return Face(made.width + 2 * beside, made.height, (beside, *made.body[1:]), texts, badges)
+
+
+def _chips_below(made: Face) -> Face:
+    """The same with the chips under it, and as much room above."""
+    _, _, wide, high = made.body
+    first = min(badge.x for badge in made.badges)
+    row = max(badge.x + badge.width for badge in made.badges) - first
+    total, below = max(wide, row), CHIP_HEIGHT + 3
+    left = (total - wide) / 2
+    texts = [replace(text, x=text.x - made.body[0] + left, y=text.y + below) for text in made.texts]
+    start = (total - row) / 2 - first
+    badges = [replace(badge, x=badge.x + start, y=below + high + 3) for badge in made.badges]
+    return Face(total, high + 2 * below, (left, below, wide, high), texts, badges)
 
 
 def _terminal(card: Card) -> Face:

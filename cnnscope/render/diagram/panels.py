@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...graph import ModelGraph
 from .flow import Unit
+from .heat import Heat
 from .scene import Card, Edge, Node, Panel
 
 PLAIN = frozenset({"Sequential", "ModuleList", "ModuleDict"})
@@ -109,7 +110,7 @@ def name_nodes(panel: Panel, inside: str = "") -> None:
         if child.last:
             child.last = _relative(child.last, inside)
         if isinstance(child, Panel):
-            name_nodes(child, child.path)
+            name_nodes(child, inside if child.period > 1 else child.path)
 
 
 def _relative(path: str, inside: str) -> str:
@@ -120,26 +121,28 @@ def _relative(path: str, inside: str) -> str:
     return f"{inside.rpartition('.')[2]}.{short}" if inside and short.isdecimal() else short
 
 
-def collapse(panel: Panel, depth: int, level: int = 1) -> dict[Card, Card]:
+def collapse(panel: Panel, depth: int, heat: Heat, level: int = 1) -> dict[Card, Card]:
     """Panels deeper than ``depth`` become one card each; returns the card that each hidden card is now part of."""
     gone: dict[Card, Card] = {}
     for i, child in enumerate(panel.children):
         if not isinstance(child, Panel):
             continue
-        if level < depth:
-            gone |= collapse(child, depth, level + 1)
+        if child.period > 1:  # what is repeated is no module
+            gone |= collapse(child, depth, heat, level)
+        elif level < depth:
+            gone |= collapse(child, depth, heat, level + 1)
         else:
-            card = panel.children[i] = _as_card(child)
+            card = panel.children[i] = _as_card(child, heat)
             gone.update(dict.fromkeys(child.cards(), card))
     return gone
 
 
-def _as_card(panel: Panel) -> Card:
+def _as_card(panel: Panel, heat: Heat) -> Card:
     cards = list(panel.cards())
     main = max(cards, key=lambda card: (card.macs or 0, card.params))
     return Card(
         "block", main.family, panel.type, path=panel.path, shape=cards[-1].shape, shape_text=cards[-1].shape_text,
         params=panel.params, macs=panel.macs, ops=tuple(op for card in cards for op in card.ops), copies=panel.copies,
         last=panel.last, missing=panel.missing, more_params=panel.more_params, more_macs=panel.more_macs,
-        grows=panel.grows,
+        grows=panel.grows, heat=panel.heat, more_heat=panel.more_heat, heat_text=heat.text(panel.heat),
     )  # fmt: skip

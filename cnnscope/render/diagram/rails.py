@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log, prod
 
-from .plan import PlacedCard, Plan
+from ..canvas.shapes import Box, Paint, Shape, Text
+from .faces import FAINT
+from .plan import Column, PlacedCard, Plan
 
 _PALE, _DEEP = (219, 234, 254), (7, 89, 133)
+_THICK = 5.0
 
 Size = tuple[int, ...]
 Run = tuple[float, float, Size]
@@ -15,37 +18,56 @@ Run = tuple[float, float, Size]
 
 @dataclass
 class Bar:
-    """One resolution: its place, its words and its colour."""
+    """One resolution: where it begins and ends along its column, its words and its colour."""
 
-    x: float
-    top: float
-    bottom: float
+    column: Column
+    start: float
+    end: float
     words: str
     colour: str
+
+    def shapes(self) -> list[Shape]:
+        """The bar beside its column, with its words where they have room."""
+        place, long = self.column.place, self.end - self.start
+        words = Text(0, 0, self.words, 8.5, FAINT, anchor="middle")
+        middle, paint = (self.start + self.end) / 2, Paint(self.colour)
+        if place.flow.sideways:
+            y = place.y + self.column.rail
+            drawn: list[Shape] = [Box(self.start, y, long, _THICK, paint, _THICK / 2)]
+            y += -4 if self.column.rail < 0 else _THICK + 10
+            return [*drawn, Text(middle, y, self.words, 8.5, FAINT, anchor="middle")] if words.width < long else drawn
+        x = place.x + self.column.rail
+        drawn = [Box(x, self.start, _THICK, long, paint, _THICK / 2)]
+        if words.width > long + 14:
+            return drawn
+        x += -4 if self.column.rail < 0 else _THICK + 10
+        return [*drawn, Text(x, middle, self.words, 8.5, FAINT, anchor="middle", turned=-90)]
 
 
 def bars(plan: Plan) -> list[Bar]:
     """The bars of all columns; none when the maps never change in size."""
-    runs = []
-    for i, left in enumerate(plan.columns):
-        right = plan.columns[i + 1] if i + 1 < len(plan.columns) else float("inf")
-        runs.append((left, _runs([each for each in plan.cards if each.main and left - 1 <= each.x < right - 1])))
+    runs = [
+        (column, _runs([plan.cards[i] for i in column.cards], column.place.flow.sideways)) for column in plan.columns
+    ]
     sizes = sorted({run[2] for _, column in runs for run in column}, key=lambda size: (prod(size), size))
     if len(sizes) < 2:
         return []
     shade = {size: 1 - i / (len(sizes) - 1) for i, size in enumerate(sizes)}
     return [
-        Bar(left - 20, top, bottom, "×".join(map(str, size)), _mix(shade[size]))
-        for left, column in runs
-        for top, bottom, size in column
+        Bar(column, start, end, "×".join(map(str, size)), _mix(shade[size]))
+        for column, found in runs
+        for start, end, size in found
     ]
 
 
-def _runs(cards: list[PlacedCard]) -> list[Run]:
-    """Top, bottom and size of what follows one another from top to bottom with the same size."""
+def _runs(cards: list[PlacedCard], sideways: bool) -> list[Run]:
+    """Top, bottom and size of what follows one another from top to bottom with the same size; or left and right."""
     spans: list[Run] = []
-    maps = [(each, each.card.shape) for each in cards]
-    found = [(each.body[1], each.body[3], tuple(shape[2:])) for each, shape in maps if shape and len(shape) == 4]
+    first = 0 if sideways else 1
+    maps = [(each, each.card.shape) for each in cards if each.main]
+    found = [
+        (each.body[first], each.body[first + 2], tuple(shape[2:])) for each, shape in maps if shape and len(shape) == 4
+    ]
     for top, bottom, size in sorted(found):
         # What stands beside larger maps is a side branch.
         while spans and spans[-1][1] > top and prod(spans[-1][2]) < prod(size):

@@ -30,6 +30,7 @@ class Card:
     again: this is a further call of a layer that was drawn before.
     ops: all operators that it stands for; more_ops: those of the equal cards that were folded into it; signature: all
     that makes it equal to another but its place.
+    heat: the amount that its bar shows, None where nobody knows it; heat_text: the same in words.
     """
 
     form: str
@@ -51,7 +52,10 @@ class Card:
     again: bool = False
     more_params: int = 0
     more_macs: int = 0
+    more_heat: float = 0
     grows: bool = False
+    heat: float | None = 0
+    heat_text: str = ""
 
     @property
     def total_params(self) -> int:
@@ -61,14 +65,18 @@ class Card:
     def total_macs(self) -> int | None:
         return None if self.macs is None else self.macs + self.more_macs
 
+    @property
+    def total_heat(self) -> float:
+        return (self.heat or 0) + self.more_heat
+
 
 @dataclass(eq=False)
 class Panel:
     """One call of a module that is drawn as a titled frame around its children.
 
-    copies: how many equal panels it stands for; last: the path of the last of them; more_params, more_macs: what
-    the others add to the totals; grows: they differ in width. part: 1, 2, ... when it is cut over several columns;
-    whole: what was cut.
+    copies: how many equal panels it stands for; last: the path of the last of them; more_params, more_macs, more_heat:
+    what the others add to the totals; grows: they differ in width. period: how many modules in a row one copy
+    consists of, where that is more than one. part: 1, 2, ... when it is cut over several columns; whole: what was cut.
     """
 
     path: str
@@ -79,7 +87,9 @@ class Panel:
     last: str = ""
     more_params: int = 0
     more_macs: int = 0
+    more_heat: float = 0
     grows: bool = False
+    period: int = 1
     part: int = 0
     whole: Panel | None = None
 
@@ -110,6 +120,15 @@ class Panel:
     def total_macs(self) -> int | None:
         macs = self.macs
         return None if macs is None else macs + self.more_macs
+
+    @property
+    def heat(self) -> float:
+        """Of one copy, as far as it is known."""
+        return sum(child.total_heat for child in self.children)
+
+    @property
+    def total_heat(self) -> float:
+        return self.heat + self.more_heat
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -151,10 +170,11 @@ Signal = tuple[Card, Shape]
 class Scene:
     """The content of a whole picture.
 
-    batch: the size that shapes are written without; operators: how many were traced.
+    batch: the size that shapes are written without; operators: how many were traced; heat: what the bars show.
     """
 
     root: Panel
     edges: list[Edge]
     batch: int | None = None
     operators: int = 0
+    heat: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
-from ..diagram.metrics import FONT, clean
+from ..canvas.metrics import FONT, clean
 from .vega import ROW, Spec
 
 INK, FAINT, GRID, PEAK = "#475569", "#64748b", "#e2e8f0", "#c2410c"

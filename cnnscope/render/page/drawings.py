@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ...graph import ModelGraph
+from ..canvas import svg_writer
 from ..diagram import faces, kinds
 from ..diagram.composing import compose
 from ..diagram.drawing import Drawing
-from ..diagram.page import TOP, lay_out
-from ..diagram.plan import PlacedCard, PlacedPanel, Plan
+from ..diagram.page import lay_out
+from ..diagram.plan import TOP, PlacedCard, PlacedPanel, Plan
 from .theming import Palette, brief, parsed, written
 
 _NUMBERS = frozenset(("x", "y", "width", "height", "cx", "cy", "d", "transform", "textLength"))
@@ -36,7 +37,10 @@ class Sheet(NamedTuple):
 def sheet(graph: ModelGraph, *, fold: bool, prefix: str, palette: Palette) -> Sheet:
     """Draw a graph for a page; ids begin with the prefix."""
     plan = lay_out(compose(graph, fold=fold))
-    root = parsed(Drawing(plan, prefix).svg("", "", f"Diagram of {graph.name}"))
+    if any(column.place.flow.backward for column in plan.columns):  # what is closed makes room downwards alone
+        plan = lay_out(compose(graph, fold=fold), columns=False)
+    picture = Drawing(plan, "").picture(graph.name, "")
+    root = parsed(svg_writer.svg(picture, prefix))
     _strip(root)
     _mark(root, plan, prefix)
     palette.take(root)
@@ -98,7 +102,7 @@ def _geometry(plan: Plan) -> dict[str, Any]:
         "top": TOP,
         "width": round(plan.width),
         "height": round(plan.height),
-        "columns": _rounded(plan.columns),
+        "columns": _rounded(column.place.x for column in plan.columns),
         "cards": [_card(placed) for placed in plan.cards],
         "panels": [[*_panel(placed), groups[placed.panel.path]] for placed in plan.panels],
     }

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from ...table import Table
 from .. import cells
+from ..canvas.metrics import clean
 from ..cells import Column
-from ..diagram.metrics import clean
 
 COLUMNS = (
     "type", "output", "window", "params", "macs", "share", "flops", "seconds", "activation", "receptive_field", "depth",

@@ -6,6 +6,7 @@ The widths are those of Helvetica, which Arial and Liberation Sans share: thousa
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 
@@ -23,11 +24,12 @@ _BOLD = (
     611, 556, 611, 556, 333, 611, 611, 278, 278, 556, 278, 889, 611, 611, 611, 611, 389, 556, 333, 611, 556, 778,
     556, 556, 500, 389, 280, 389, 584,
 )  # fmt: skip
-_SIGNS = {"×": 584, "·": 278, "–": 556, "…": 1000, "−": 584, "≥": 549, "→": 1000, "²": 333, "÷": 549}
+_SIGNS = {"×": 584, "·": 278, "–": 556, "…": 1000, "−": 584, "≥": 549, "→": 1000, "²": 333, "÷": 549, "µ": 576}
 _UNKNOWN = 800  # wider than most Latin letters: a card too wide is no harm
 _WIDE = 1100  # East Asian wide and fullwidth
 
 
+@lru_cache(1 << 14)
 def width(text: str, size: float, *, bold: bool = False) -> float:
     """Width of one line of text in pixels at a font size in pixels."""
     table = _BOLD if bold else _REGULAR
