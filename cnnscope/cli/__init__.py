@@ -19,6 +19,7 @@ from . import (
     comparing,
     graphing,
     listing,
+    measuring,
     peaks,
     predicting,
     reconciling,
@@ -128,3 +129,4 @@ main.add_command(caching.cache)
 main.add_command(budgeting.check)
 main.add_command(predicting.devices)
 main.add_command(predicting.calibrate)
+main.add_command(measuring.measure)
