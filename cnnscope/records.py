@@ -20,7 +20,6 @@ SCHEMA = 1
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp")
 OPTIMIZERS = ("sgd", "sgd-momentum", "adam", "adamw")
 DEVICES = ("cuda", "cpu")
-Shape = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,10 +172,10 @@ class Holder(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Memory:
     """Bytes in a steady call with one input. base: parameters, buffers, the input and the optimizer's state, which are
-    there before; gradients are not, a step lets go of them first. The peaks contain it: requested is what was asked for,
-    allocated and reserved what the caching allocator of a GPU made of it. peak_op: during which operator. workspace: what
-    operators took and gave back, alive at the peak; library_workspace: what cuBLAS keeps; context: used on the GPU beside
-    the allocator's, by every process; process: what NVML counts to this one."""
+    there before; gradients are not, a step lets go of them first. The peaks contain it: requested is what was asked
+    for, allocated and reserved what the caching allocator of a GPU made of it. peak_op: during which operator.
+    workspace: what operators took and gave back, alive at the peak; library_workspace: what cuBLAS keeps; context: used
+    on the GPU beside the allocator's, by every process; process: what NVML counts to this one."""
 
     base: int
     peak_requested: int | None
@@ -222,8 +221,8 @@ class Power:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One record. target: what names the model on the command line, '' for an object; inputs: shapes by name of the
-    argument, with batch; complete: everything that this device can give is here, else ``stopped`` says what happened.
+    """One record. target: what names the model on the command line, '' for an object; inputs: by name of the argument,
+    as the command line takes them, ``1x3x224x224`` or ``1x128:int64``; complete: everything that this device can give is here, else ``stopped`` says what happened.
 
     Raises:
         UnusableRecord: a field is None without a reason in ``missing``, or has both a value and a reason.
@@ -232,7 +231,7 @@ class Measurement:
     model: str
     target: str
     batch: int
-    inputs: Mapping[str, Shape]
+    inputs: Mapping[str, str]
     settings: Settings
     environment: Environment
     time: Time | None
@@ -267,7 +266,7 @@ class Measurement:
     @property
     def input_text(self) -> str:
         """As the command line writes it: ``1x3x224x224``, several joined by a comma."""
-        return ", ".join("x".join(map(str, shape)) or "scalar" for shape in self.inputs.values())
+        return ", ".join(self.inputs.values())
 
     def reason(self, path: str) -> str:
         """Why a field is None; '' where it is not."""

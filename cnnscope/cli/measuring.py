@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..records import DEVICES, DTYPES, OPTIMIZERS
-from .common import F, deliver, takes_model
+from .common import F, colored, deliver, takes_model, traced
 
 if TYPE_CHECKING:
     from ..records import Measurement
+    from ..table import Table
 
 
 def takes_settings(command: F) -> F:
@@ -79,3 +80,43 @@ def ended(record: Measurement, output: str | None) -> int:
     kept = f"what was measured before is in {output}" if output and output != "-" else "keep what there is with -o FILE"
     click.echo(f"cnnscope: {record.stopped}\n{kept}", err=True)
     return 130 if record.stopped.startswith("interrupted") else 1
+
+
+@click.command()
+@takes_model
+@takes_settings
+@click.option("--record", "file", metavar="FILE", help="Of this record, and not of a measurement now.")
+@click.option("--layers", "by_layer", is_flag=True, help="Also layer by layer.")
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
+)
+@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+def confirm(
+    model: str,
+    inputs: tuple[str, ...],
+    batch_size: int | None,
+    file: str | None,
+    by_layer: bool,
+    format_: str,
+    output: str | None,
+    **settings: Any,
+) -> int:
+    """Put what is predicted for MODEL beside what is measured, with the signed error."""
+    from .. import confirming, records
+
+    record = records.read(file) if file else measured(model, inputs, batch_size, settings)
+    graph = traced(model, tuple(record.inputs.values()), None).graph
+    graph.name = record.model
+    tables = [confirming.confirm_layers(graph, record)] if by_layer else []
+    tables.append(confirming.confirm(graph, record))
+    deliver("\n\n".join(rendered(table, format_, output) for table in tables), output)
+    return ended(record, None)
+
+
+def rendered(found: Table[Any], format_: str, output: str | None) -> str:
+    """A table in one of the formats."""
+    from .. import render
+
+    if format_ == "text":
+        return render.text(found, width=0 if output else None, color=colored(output))
+    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)

@@ -92,23 +92,28 @@ class Gpu:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self.reasons: dict[str, str] = {}
+        self._never: set[str] = set()
 
     def read(self, name: str) -> Any:
-        """A reading, or None with its reason in ``reasons``; what is not supported is not asked for again.
+        """A reading, or None with its reason in ``reasons``; what this GPU does not have is not asked for again.
 
         Raises:
             UnusableDevice: the GPU was lost.
         """
-        if name in self.reasons:
+        if name in self._never:
             return None
         try:
-            return _READINGS[name](self._handle)
+            found = _READINGS[name](self._handle)
+            self.reasons.pop(name, None)
+            return found
         except LookupError as error:
             self.reasons[name] = str(error)
         except pynvml.NVMLError as error:
             if error.value in _FATAL:
                 raise UnusableDevice(f"NVML: {_FATAL[error.value]}") from error
             self.reasons[name] = _REASONS.get(error.value, f"NVML: {error}")
+            if error.value in _REASONS:  # others, a timeout, may pass
+                self._never.add(name)
         return None
 
     def reading(self) -> str:

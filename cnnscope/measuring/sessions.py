@@ -17,7 +17,7 @@ from ..errors import CnnscopeError, UnmeasurableModel, UnusableDevice, UnusableI
 from ..records import Environment, Kernels, Layers, Measurement, Memory, Power, Settings, Time, rounded, samples
 from ..surroundings import random_state_kept
 from . import power as power_
-from .clocks import clock_of, sampled, warmed_up
+from .clocks import clock_of, kept_busy, sampled, warmed_up
 from .environments import environment
 from .layers import layer_times
 from .peaks import cuda_there, peaks
@@ -156,7 +156,7 @@ def session(
         if found is not None:
             _measured(run, found[0], found[1], gpu)
         run.found.pop("the model", None)
-    inputs = {} if found is None else {path: tuple(tensor.shape) for path, tensor in found[0].named}
+    inputs = {} if found is None else {path: _input_text(tensor) for path, tensor in found[0].named}
     return Measurement(
         model=name,
         target=target,
@@ -198,9 +198,15 @@ def _prepared(
     return ready, rounded(time.perf_counter() - start)
 
 
+def _input_text(tensor: torch.Tensor) -> str:
+    """As ``--input`` takes it; a floating point type follows from the settings."""
+    shape = "x".join(map(str, tensor.shape)) or "scalar"
+    return shape if tensor.is_floating_point() else f"{shape}:{str(tensor.dtype).removeprefix('torch.')}"
+
+
 def _unmeasurable(error: Exception, ready: Subject) -> UnmeasurableModel:
     text = (str(error).strip().splitlines() or ["(no message)"])[0]
-    shapes = ", ".join("x".join(map(str, tensor.shape)) for _, tensor in ready.named)
+    shapes = ", ".join(_input_text(tensor) for _, tensor in ready.named)
     settings = ready.settings
     return UnmeasurableModel(
         f"{type(error).__name__}: {text}\n"
@@ -311,22 +317,8 @@ def _explain_rows(run: Session) -> None:
 
 
 def _power(run: Session, ready: Subject, gpu: power_.Gpu, expected: float) -> Power:
-    clock = clock_of(ready.device)
-    chunk = max(1, min(200, int(0.1 / max(expected, 1e-6))))
-
     def work(seconds: float) -> int:
-        """Calls for that long, the host always one chunk ahead, so that the GPU never waits."""
-        calls, ends = 0, []
-        start = time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            for _ in range(chunk):
-                ready.call(calls)
-                calls += 1
-            ends.append(clock.mark())
-            if len(ends) > 1:
-                ends.pop(0).synchronize()
-        clock.wait()
-        return calls * ready.batch
+        return kept_busy(ready.call, clock_of(ready.device), expected, seconds) * ready.batch
 
     return power_.power(gpu, work, _idle_watts(gpu), run.missing)
 
