@@ -83,6 +83,7 @@ _TOTALS = (
     ("peak_requested", "peak memory, requested", "byte"),
     ("peak_allocated", "peak memory, allocated", "byte"),
     ("peak_reserved", "peak memory, reserved", "byte"),
+    ("upper_bound", "memory, upper bound", "byte"),
 )
 
 
@@ -90,7 +91,13 @@ def measured_value(record: Measurement, name: str) -> float | None:
     """A quantity of a prediction as it was measured; None where it was not."""
     if name == "time":
         return None if record.time is None else record.time.whole.median
-    return None if record.memory is None else getattr(record.memory, name)
+    memory = record.memory
+    if memory is None:
+        return None
+    if name == "upper_bound":  # of everything on the device
+        known = memory.peak_reserved is not None and memory.context is not None
+        return (memory.peak_reserved or 0) + (memory.context or 0) if known else None
+    return getattr(memory, name)
 
 
 def error_of(predicted: Range | None, measured: float | None) -> float | None:
@@ -100,23 +107,31 @@ def error_of(predicted: Range | None, measured: float | None) -> float | None:
 
 def _quantity(name: str, title: str, unit: str, predicted: Prediction, record: Measurement) -> Confirmed:
     value, guess = measured_value(record, name), predicted.ranges.get(name)
-    if value is None and name in ("peak_allocated", "peak_reserved") and record.settings.device == "cpu":
+    if value is None and name in ("peak_reserved", "upper_bound") and record.settings.device == "cpu":
         return Confirmed(title)  # nothing that a CPU could have
-    part = "time" if name == "time" else f"memory.{name}"
+    part = {"time": "time", "upper_bound": "memory.context"}.get(name, f"memory.{name}")
     error = error_of(guess, value)
-    inside = guess is not None and value is not None and guess.low <= value <= guess.high
     return Confirmed(
         title,
         predicted=_range(guess, unit) if guess else predicted.reasons.get(name, "not predicted"),
         measured=_shown(value, unit) if value is not None else f"not measured: {record.reason(part)}",
         deviation=percent(error),
-        note="in the range" if inside and guess and guess.low < guess.high else None,
+        note=_note(name, guess, value),
         unit=unit,
-        predicted_low=guess and guess.low,
-        predicted_high=guess and guess.high,
+        predicted_low=guess.low if guess else None,
+        predicted_high=guess.high if guess else None,
         measured_value=value,
         error=error,
     )
+
+
+def _note(name: str, guess: Range | None, value: float | None) -> str | None:
+    """Whether a range held what was measured, or a bound."""
+    if guess is None or value is None or (name != "upper_bound" and guess.low == guess.high):
+        return None
+    if name == "upper_bound":
+        return "held" if value <= guess.high else "exceeded"
+    return "in the range" if guess.low <= value <= guess.high else "outside of the range"
 
 
 def _work(graph: ModelGraph, record: Measurement) -> Confirmed:
@@ -189,7 +204,7 @@ def _layer(layer: Layer, time: LayerTime | None, guess: Range | None, held: Mapp
         module=layer.module,
         type=layer.type,
         macs=layer.macs,
-        predicted=guess and guess.middle,
+        predicted=guess.middle if guess else None,
         measured=seconds,
         deviation=percent(error),
         kernels=time.kernel_seconds if time else None,

@@ -18,7 +18,7 @@ from .errors import UnusableInput, UnusableRecord
 
 SCHEMA = 1
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp")
-OPTIMIZERS = ("sgd", "sgd-momentum", "adam", "adamw")
+OPTIMIZERS = ("sgd", "sgd-momentum", "adam", "adamw", "adagrad", "rmsprop")
 DEVICES = ("cuda", "cpu")
 
 
@@ -172,10 +172,12 @@ class Holder(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Memory:
     """Bytes in a steady call with one input. base: parameters, buffers, the input and the optimizer's state, which are
-    there before; gradients are not, a step lets go of them first. The peaks contain it: requested is what was asked
-    for, allocated and reserved what the caching allocator of a GPU made of it. peak_op: during which operator.
-    workspace: what operators took and gave back, alive at the peak; library_workspace: what cuBLAS keeps; context: used
-    on the GPU beside the allocator's, by every process; process: what NVML counts to this one."""
+    there before; gradients are not, a step lets go of them first. The peaks contain it: requested is that of
+    tensors, as they were asked for; allocated is that of everything, with what kernels took for themselves, and on a
+    GPU as its caching allocator rounds it; reserved is what that allocator took from the GPU. peak_op: the operator
+    during which most was allocated; workspace: what operators took and gave back themselves, alive then;
+    library_workspace: what cuBLAS keeps; context: used on the GPU beside the allocator's, by every process; process: what
+    NVML counts to this one."""
 
     base: int
     peak_requested: int | None
@@ -222,7 +224,8 @@ class Power:
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """One record. target: what names the model on the command line, '' for an object; inputs: by name of the argument,
-    as the command line takes them, ``1x3x224x224`` or ``1x128:int64``; complete: everything that this device can give is here, else ``stopped`` says what happened.
+    as the command line takes them, ``1x3x224x224`` or ``1x128:int64``; complete: everything that this device can give
+    is here, else ``stopped`` says what happened.
 
     Raises:
         UnusableRecord: a field is None without a reason in ``missing``, or has both a value and a reason.

@@ -167,8 +167,8 @@ def test_an_old_driver_and_one_that_says_nothing(play):
 
 @pytest.mark.parametrize(
     ("architecture", "name", "words"),
-    [("9", "H100", "averaged"), ("8", "L4", "averaged"), ("7", "A10", "averaged"), ("7", "NVIDIA-A100", "instantaneous"),
-     ("6", "T4", "instantaneous"), ("!3", "X", "does not say")],
+    [("9", "H100", "averaged"), ("8", "L4", "averaged"), ("7", "A10", "averaged"),
+     ("7", "NVIDIA-A100", "instantaneous"), ("6", "T4", "instantaneous"), ("!3", "X", "does not say")],
 )  # fmt: skip
 def test_which_power_was_read_is_said(play, architecture, name, words):
     found = play(H100, nvmlDeviceGetArchitecture=architecture, nvmlDeviceGetName=name)

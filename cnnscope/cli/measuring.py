@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..records import DEVICES, DTYPES, OPTIMIZERS
-from .common import F, colored, deliver, takes_model, traced
+from .common import F, colored, deliver, takes_model
 
 if TYPE_CHECKING:
+    from ..graph import ModelGraph
     from ..records import Measurement
     from ..table import Table
 
@@ -105,12 +106,34 @@ def confirm(
     from .. import confirming, records
 
     record = records.read(file) if file else measured(model, inputs, batch_size, settings)
-    graph = traced(model, tuple(record.inputs.values()), None).graph
-    graph.name = record.model
-    tables = [confirming.confirm_layers(graph, record)] if by_layer else []
+    graph = graph_of(record, model)
+    tables: list[Table[Any]] = [confirming.confirm_layers(graph, record)] if by_layer else []
     tables.append(confirming.confirm(graph, record))
     deliver("\n\n".join(rendered(table, format_, output) for table in tables), output)
     return ended(record, None)
+
+
+def graph_of(record: Measurement, target: str) -> ModelGraph:
+    """The trace of the program that was measured.
+
+    Raises:
+        UnusableRecord: there is none, because the record names no inputs.
+    """
+    from ..errors import UnusableRecord
+
+    if not record.inputs:
+        raise UnusableRecord(f"the record of {record.model} has nothing to confirm: {record.stopped or 'no inputs'}")
+    with contextlib.redirect_stdout(sys.stderr):
+        from ..targets import load
+        from ..tracing import trace
+        from .inputs import arguments, parse
+
+        texts = list(record.inputs.items())
+        given = [parse(text) if len(texts) == 1 else parse(f"{name}={text}") for name, text in texts]
+        args, kwargs = arguments(tuple(given))
+        settings = record.settings
+        how: dict[str, Any] = {"train": True, "optimizer": settings.optimizer, "foreach": settings.device == "cuda"}
+        return trace(load(target).model, *args, kwargs=kwargs, name=record.model, **(how if settings.train else {}))
 
 
 def rendered(found: Table[Any], format_: str, output: str | None) -> str:

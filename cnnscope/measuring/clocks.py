@@ -134,7 +134,7 @@ def sampled(call: Call, clock: Clock, expected: float, budget: float) -> tuple[l
 
 
 def kept_busy(call: Call, clock: Clock, expected: float, seconds: float) -> int:
-    """Call for that long, the host always about a tenth of a second ahead, so that the device never waits; the calls."""
+    """Call for that long, the host about a tenth of a second ahead, so that the device never waits; how often."""
     chunk = max(1, min(200, int(0.1 / max(expected, 1e-6))))
     calls = 0
     before = None

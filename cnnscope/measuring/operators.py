@@ -56,8 +56,9 @@ class Following(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if function.namespace == "profiler":  # the optimizer's own remarks to the profiler
-            return function(*args, **(kwargs or {}))
+        kind = function._schema.name.partition("::")[2]
+        if function.namespace == "profiler" or kind == "detach":
+            return function(*args, **(kwargs or {}))  # remarks to the profiler, and autograd's own bookkeeping
         number = len(self.seen)
         phase, forward = self.subject.phase, -1
         if phase == "backward":
@@ -66,7 +67,6 @@ class Following(TorchDispatchMode):
         elif torch.is_grad_enabled():
             # The operator that made the latest node is the first to see its number; those without a node come later.
             self._by_sequence.setdefault(torch._C._autograd._get_sequence_nr() - 1, number)
-        kind = function._schema.name.partition("::")[2]
         self.seen.append(_Seen(self.call, kind, phase, forward))
         with self.around(number):
             return function(*args, **(kwargs or {}))
@@ -88,12 +88,10 @@ def _named(seen: list[_Seen], calls: list[list[Any]]) -> list[Operator]:
     counts: dict[str, int] = {}
     found: list[Operator] = []
     for each in seen:
-        path, kind, _, repeat, leaf, *_ = calls[each.call]
-        if each.forward >= 0:
-            origin = found[each.forward]
-            layer, type_ = origin.layer, origin.type
-        elif each.phase != "forward":
-            layer, type_ = f"({each.phase})", ""
+        call = seen[each.forward].call if each.forward >= 0 else each.call
+        path, kind, _, repeat, leaf, *_ = calls[call]
+        if each.phase == "optimizer":
+            layer, type_ = "optimizer", "optimizer"
         elif leaf and path:
             layer, type_ = path if not repeat else f"{path}#{repeat + 1}", kind
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,16 +13,26 @@ from ..errors import UnusableDevice
 from ..records import Holder, Memory
 from . import profiling
 from .operators import Operator, followed
-from .replaying import Event, Peak, replayed
+from .replaying import Event, of_tensors, replayed
 from .subjects import Subject
 
 Reasons = dict[str, str]
 _GPU_ONLY = {
-    "peak_allocated": "a CPU has no caching allocator",
     "peak_reserved": "a CPU has no caching allocator",
     "library_workspace": "a CPU has no cuBLAS",
     "context": "a CPU has no CUDA context",
 }
+_FOLLOWED = ("peak_requested", "peak_op", "workspace", "holders")
+_COMPILED = "a compiled model is one program: its operators belong to no layer"
+
+
+class Followed(NamedTuple):
+    """What a call tells in which every allocation is known to belong to an operator."""
+
+    peak_requested: int | None = None
+    peak_op: str | None = None
+    workspace: int | None = None
+    holders: tuple[Holder, ...] | None = None
 
 
 def peaks(subject: Subject, process: int | None, reasons: Reasons) -> Memory:
@@ -35,28 +45,32 @@ def peaks(subject: Subject, process: int | None, reasons: Reasons) -> Memory:
 
 
 def _on_cpu(subject: Subject, reasons: Reasons) -> Memory:
-    """``torch.profiler`` names every allocation. The peak is of a call that nothing follows, the holders of another."""
+    """``torch.profiler`` names every allocation. Allocated is of a call that nothing follows, the rest of another."""
     reasons.update({f"memory.{name}": reason for name, reason in _GPU_ONLY.items()})
     subject.drop_gradients()
     base = subject.living()
     peak = replayed(profiling.allocations(subject, follow=False)[0])
+    found = Followed()
     if subject.settings.compile:
-        reasons["memory.holders"] = reasons["memory.workspace"] = reasons["memory.peak_op"] = _COMPILED
-        holders, workspace, where = None, None, None
+        reasons.update({f"memory.{name}": _COMPILED for name in _FOLLOWED})
     else:
         subject.drop_gradients()
-        events, operators = profiling.allocations(subject, follow=True)
-        held = replayed(events)
-        holders, workspace, where = _held(held, operators, base)
-    source = "allocations in torch.profiler, above what was alive before the call"
-    return Memory(base, base + peak.bytes, None, None, where, workspace, None, None, None, source, holders)
+        found = _followed(*profiling.allocations(subject, follow=True), base)
+    return Memory(
+        base=base,
+        peak_allocated=base + peak.bytes,
+        peak_reserved=None,
+        library_workspace=None,
+        context=None,
+        process=None,
+        source="allocations in torch.profiler, above what was alive before the call",
+        **found._asdict(),
+    )
 
 
-_COMPILED = "a compiled model is one program: its operators belong to no layer"
-
-
-def _held(peak: Peak, operators: list[Operator], base: int) -> tuple[tuple[Holder, ...], int, str]:
-    """The holders at a peak, the workspace among them, and where the peak was."""
+def _followed(events: Sequence[Event], operators: list[Operator], base: int) -> Followed:
+    """Peaks, holders and workspace of allocations that are known to belong to operators."""
+    peak = replayed(events)
     rows: dict[tuple[str, str], list[int]] = {("(before the call)", ""): [base - peak.freed_before, 0]}
     for each in peak.alive:
         owner = operators[each.operator] if each.operator >= 0 else None
@@ -64,9 +78,12 @@ def _held(peak: Peak, operators: list[Operator], base: int) -> tuple[tuple[Holde
         row = rows.setdefault(key, [0, 0])
         row[0] += each.bytes
         row[1] += each.workspace
-    holders = tuple(Holder(*key, *row) for key, row in rows.items())
-    where = _place(operators[peak.operator]) if peak.operator >= 0 else "outside of operators"
-    return holders, sum(each.workspace for each in peak.alive), where
+    return Followed(
+        base + replayed(of_tensors(events)).bytes,
+        _place(operators[peak.operator]) if peak.operator >= 0 else "outside of operators",
+        sum(each.workspace for each in peak.alive),
+        tuple(Holder(*key, *row) for key, row in rows.items()),
+    )
 
 
 def _place(operator: Operator) -> str:
@@ -87,28 +104,17 @@ def _on_gpu(subject: Subject, process: int | None, reasons: Reasons) -> Memory:
     torch.cuda.reset_peak_memory_stats()
     subject.call(0)
     torch.cuda.synchronize()
-    statistics = torch.cuda.memory_stats()
-    holders, workspace, where = _history(subject, base, reasons)
+    allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     return Memory(
-        base,
-        _statistic(statistics, "requested_bytes", reasons, "peak_requested"),
-        torch.cuda.max_memory_allocated(),
-        torch.cuda.max_memory_reserved(),
-        where,
-        workspace,
-        library,
-        _context(),
-        process,
-        "the caching allocator's statistics over one call, its cache emptied before",
-        holders,
+        base=base,
+        peak_allocated=allocated,
+        peak_reserved=reserved,
+        library_workspace=library,
+        context=_context(),
+        process=process,
+        source="the caching allocator's statistics and history, its cache emptied before the call",
+        **_history(subject, base, reasons)._asdict(),
     )
-
-
-def _statistic(statistics: dict[str, Any], name: str, reasons: Reasons, field: str) -> int | None:
-    value = statistics.get(f"{name}.all.peak")
-    if value is None:
-        reasons[f"memory.{field}"] = f"this torch's allocator keeps no {name}"
-    return value
 
 
 def _library_workspace(reasons: Reasons) -> int | None:
@@ -128,8 +134,8 @@ def _context() -> int:
     return max(0, total - free - torch.cuda.memory_reserved())
 
 
-def _history(subject: Subject, base: int, reasons: Reasons) -> tuple[tuple[Holder, ...] | None, int | None, str | None]:
-    """Holders, workspace and place of the peak from the allocator's own history, each entry tagged with an operator."""
+def _history(subject: Subject, base: int, reasons: Reasons) -> Followed:
+    """What the allocator's own history tells, each entry of it tagged with an operator."""
     memory: Any = torch.cuda.memory
     reason = ""
     if subject.settings.compile:
@@ -137,9 +143,8 @@ def _history(subject: Subject, base: int, reasons: Reasons) -> tuple[tuple[Holde
     elif not hasattr(memory, "_set_memory_metadata"):
         reason = f"torch {torch.__version__} cannot tag its allocator's history; 2.10 and later can"
     if reason:
-        for name in ("holders", "workspace", "peak_op"):
-            reasons[f"memory.{name}"] = reason
-        return None, None, None
+        reasons.update({f"memory.{name}": reason for name in _FOLLOWED})
+        return Followed()
 
     @contextlib.contextmanager
     def tagged(number: int) -> Iterator[None]:
@@ -158,7 +163,7 @@ def _history(subject: Subject, base: int, reasons: Reasons) -> tuple[tuple[Holde
         traces = memory._snapshot()["device_traces"][torch.cuda.current_device()]
     finally:
         memory._record_memory_history(None)
-    return _held(replayed(_events(traces)), operators, base)
+    return _followed(list(_events(traces)), operators, base)
 
 
 def _events(traces: list[dict[str, Any]]) -> Iterator[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -30,6 +30,20 @@ class Peak(NamedTuple):
     operator: int
     freed_before: int
     alive: tuple[Alive, ...]
+
+
+def of_tensors(events: Sequence[Event]) -> list[Event]:
+    """The events without what an operator allocated and freed itself: buffers of its kernel, no tensors."""
+    allocated: dict[int, int] = {}
+    own: set[int] = set()
+    for place, event in enumerate(events):
+        if event.bytes > 0:
+            allocated[event.address] = place
+        else:
+            begun = allocated.pop(event.address, -1)
+            if begun >= 0 and event.operator >= 0 and events[begun].operator == event.operator:
+                own |= {begun, place}
+    return [event for place, event in enumerate(events) if place not in own]
 
 
 def replayed(events: Iterable[Event]) -> Peak:

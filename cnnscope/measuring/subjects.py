@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..arguments import arguments_of, named_tensors, tensors_in
-from ..errors import UnmeasurableModel, UnusableInput
+from ..arguments import arguments_of, named_tensors
+from ..errors import UnmeasurableModel
 from ..records import Settings
 from ..standins import Originals
+from ..training import OPTIMIZERS, check_trainable, set_modes, summed
 
 _TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -37,7 +38,10 @@ class Subject:
         self.buffers = [arguments]
         self.named = named_tensors(model, *arguments)
         self.phase = "forward"
-        self.optimizer = _optimizer(model, settings) if settings.train else None
+        self.optimizer: torch.optim.Optimizer | None = None
+        if settings.train:
+            check_trainable(model)
+            self.optimizer = OPTIMIZERS[settings.optimizer]([each for each in model.parameters() if each.requires_grad])
 
     def call(self, number: int) -> None:
         """One inference, or one training step, with the inputs whose turn it is."""
@@ -49,15 +53,15 @@ class Subject:
                 self._step(args, keywords)
 
     def _step(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """The loop that ``training.Step`` records: output and loss live to the end of the step."""
         assert self.optimizer is not None
         self.phase = "forward"
         self.drop_gradients()
         result = self.model(*args, **keywords)
         self.phase = "loss"
-        error = loss(result)
-        del result
+        loss = summed(result, type(self.module).__name__)
         self.phase = "backward"
-        error.backward()
+        loss.backward()
         self.phase = "optimizer"
         self.optimizer.step()
         self.phase = "forward"
@@ -78,13 +82,14 @@ class Subject:
         return sum(tensor.untyped_storage().nbytes() for _, tensor in self.named)
 
     def living(self) -> int:
-        """Bytes of parameters, buffers, gradients, optimizer state and of the inputs, each memory once."""
+        """Bytes of all tensors of the modules, of gradients, optimizer state and inputs, each memory once."""
         tensors = [*self.module.parameters(), *self.module.buffers()]
+        tensors += [each for module in self.module.modules() for each in vars(module).values() if _is_tensor(each)]
         tensors += [each.grad for each in self.module.parameters() if each.grad is not None]
-        tensors += [each for each in pytree.tree_leaves(self.buffers) if isinstance(each, torch.Tensor)]
+        tensors += [each for each in pytree.tree_leaves(self.buffers) if _is_tensor(each)]
         if self.optimizer is not None:
             states = list(self.optimizer.state.values())
-            tensors += [each for each in pytree.tree_leaves(states) if isinstance(each, torch.Tensor)]
+            tensors += [each for each in pytree.tree_leaves(states) if _is_tensor(each)]
         storages = {each.untyped_storage()._cdata: each.untyped_storage().nbytes()
                     for each in tensors if each.device.type == self.device.type}  # fmt: skip
         return sum(storages.values())
@@ -95,16 +100,8 @@ class Subject:
             self.buffers.append(pytree.tree_map_only(torch.Tensor, _another, self.buffers[0]))
 
 
-def loss(result: Any) -> torch.Tensor:
-    """What a training step minimises: the sum of the means of all outputs that a gradient can flow into.
-
-    Raises:
-        UnusableInput: there is none.
-    """
-    means = [each.float().mean() for each in tensors_in(result) if each.requires_grad]
-    if not means:
-        raise UnusableInput("no output of the model depends on a trainable parameter: there is nothing to train")
-    return torch.stack(means).sum() if len(means) > 1 else means[0]
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def subject(
@@ -122,7 +119,7 @@ def subject(
     if any(tensor.is_meta for tensor in (*ours.parameters(), *ours.buffers())):
         notes += _given_weights(ours, device)
     ours.to(device)
-    ours.train(settings.train)
+    set_modes(ours, settings.train)
     for parameter in ours.parameters():
         parameter.grad = None
     kind = _TYPES.get(settings.dtype)
@@ -198,19 +195,6 @@ def _random(bare: torch.Tensor, device: str) -> torch.Tensor:
 
 def _another(tensor: torch.Tensor) -> torch.Tensor:
     return torch.randn_like(tensor) if tensor.is_floating_point() else tensor.clone()
-
-
-def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    parameters = [each for each in model.parameters() if each.requires_grad]
-    if not parameters:
-        raise UnusableInput("no parameter of the model requires a gradient: there is nothing to train")
-    makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "sgd": lambda p: torch.optim.SGD(p, lr=1e-4),
-        "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-4, momentum=0.9),
-        "adam": lambda p: torch.optim.Adam(p, lr=1e-4),
-        "adamw": lambda p: torch.optim.AdamW(p, lr=1e-4),
-    }
-    return makers[settings.optimizer](parameters)
 
 
 def _autocast(settings: Settings) -> contextlib.AbstractContextManager[Any]:
