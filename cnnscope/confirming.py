@@ -166,7 +166,7 @@ def percent(error: float | None) -> str | None:
     """``+3.2%``; what is exact says so."""
     if error is None:
         return None
-    return "exact" if error == 0 else f"{error:+.1%}" if abs(error) >= 0.0005 else f"{error:+.0e}"
+    return "exact" if error == 0 else f"{error:+.1%}"
 
 
 # -- layer by layer ---------------------------------------------------------------------------------------------------

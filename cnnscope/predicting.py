@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
 
+from .analyses.layering import layers
 from .analyses.memory import PeakMemory, memory
+from .errors import CnnscopeError
 from .graph import ModelGraph, Run
 from .records import Measurement, Settings
+from .table import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +43,54 @@ _THERE = ("param", "buffer", "constant", "input", "optimizer")
 
 def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     """Everything that is predicted of a run of this graph on the record's device, with its settings."""
+    ranges: dict[str, Range] = {}
+    reasons = dict.fromkeys(QUANTITIES, "not predicted")
     if reason := unlike(graph.run, record.settings):
-        return Prediction({}, {}, dict.fromkeys(QUANTITIES, reason))
-    base = sum(storage.bytes for storage in graph.storages if storage.kind in _THERE and storage.born < 0)
-    ranges = {"base": Range(base, base), **_peaks(graph, record)}
-    reasons = {name: "not predicted yet" for name in QUANTITIES if name not in ranges}
-    return Prediction(ranges, {}, reasons)
+        reasons.update(dict.fromkeys(QUANTITIES, reason))
+    else:
+        base = sum(storage.bytes for storage in graph.storages if storage.kind in _THERE and storage.born < 0)
+        ranges = {"base": Range(base, base), **_peaks(graph, record)}
+    seconds, reason = _time(graph, record)
+    if reason:
+        reasons["time"] = reason
+    elif seconds is not None:
+        ranges["time"] = Range(seconds.total.low, seconds.total.high)
+    layer_seconds = {} if seconds is None else _by_layer(graph, seconds)
+    return Prediction(ranges, layer_seconds, {name: why for name, why in reasons.items() if name not in ranges})
+
+
+def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[Any] | None, str]:
+    """The roofline of the run, kernel by kernel, or why there is none."""
+    settings, where = record.settings, record.environment
+    if graph.run.train != settings.train:
+        return None, unlike(graph.run, settings)
+    if find_spec("cnnscope.analyses.rooflines") is None:
+        return None, "not predicted yet"
+    from .analyses.rooflines import roofline  # type: ignore[import-not-found,unused-ignore]
+
+    device = "cpu" if settings.device == "cpu" else where.name
+    try:
+        found = roofline(
+            graph, device, dtype=settings.dtype, channels_last=settings.channels_last, compiled=settings.compile
+        )
+    except CnnscopeError as error:
+        return None, f"not predicted: {str(error).partition(chr(10))[0]}"
+    if not found.total.low:
+        return None, "not predicted: nothing is known of the device's rates"
+    return found, ""
+
+
+def _by_layer(graph: ModelGraph, kernels: Table[Any]) -> dict[str, Range]:
+    """The seconds of the kernels of each layer; one whose kernels are not all known has none."""
+    layer_of = {name: layer.name for layer in layers(graph).values() for name in layer.ops}
+    sums: dict[str, list[float | None]] = {}
+    for row in kernels.values():
+        layer = layer_of.get(row.name) or layer_of.get(row.name.rpartition(".")[0])
+        if layer is not None:
+            low, high = sums.get(layer, (0.0, 0.0))
+            known = None not in (low, high, row.low, row.high)
+            sums[layer] = [low + row.low, high + row.high] if known else [None, None]
+    return {name: Range(low, high) for name, (low, high) in sums.items() if low is not None and high is not None}
 
 
 def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:
@@ -54,7 +101,7 @@ def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:
 
 
 def unlike(run: Run, settings: Settings) -> str:
-    """Why the program of a graph is not the one that was measured; '' where it is."""
+    """Why the memory of a graph's program is not that of the one that was measured; '' where it is."""
     if run.train != settings.train:
         return "the graph is a training step" if run.train else "the graph is an inference"
     if settings.compile:

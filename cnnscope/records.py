@@ -176,8 +176,8 @@ class Memory:
     tensors, as they were asked for; allocated is that of everything, with what kernels took for themselves, and on a
     GPU as its caching allocator rounds it; reserved is what that allocator took from the GPU. peak_op: the operator
     during which most was allocated; workspace: what operators took and gave back themselves, alive then;
-    library_workspace: what cuBLAS keeps; context: used on the GPU beside the allocator's, by every process; process: what
-    NVML counts to this one."""
+    library_workspace: what cuBLAS keeps; context: used on the GPU beside the allocator's, by every process; process:
+    what NVML counts to this one."""
 
     base: int
     peak_requested: int | None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..records import DEVICES, DTYPES, OPTIMIZERS
-from .common import F, colored, deliver, takes_model
+from .common import F, colored, deliver, takes_model, traced
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -87,16 +87,25 @@ def ended(record: Measurement, output: str | None) -> int:
 @takes_model
 @takes_settings
 @click.option("--record", "file", metavar="FILE", help="Of this record, and not of a measurement now.")
+@click.option(
+    "--all",
+    "folder",
+    is_flag=False,
+    flag_value="reports/measured",
+    metavar="[FOLDER]",
+    help="Of all records in a folder, by default reports/measured; -o FILE.md also draws charts beside it.",
+)
 @click.option("--layers", "by_layer", is_flag=True, help="Also layer by layer.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
 )
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
 def confirm(
-    model: str,
+    model: str | None,
     inputs: tuple[str, ...],
     batch_size: int | None,
     file: str | None,
+    folder: str | None,
     by_layer: bool,
     format_: str,
     output: str | None,
@@ -105,12 +114,67 @@ def confirm(
     """Put what is predicted for MODEL beside what is measured, with the signed error."""
     from .. import confirming, records
 
+    if folder:
+        return _confirm_all(folder if model is None else _not_both(folder, model), format_, output)
+    if model is None:
+        raise click.UsageError("name a MODEL, or give --all for the records of a folder")
     record = records.read(file) if file else measured(model, inputs, batch_size, settings)
     graph = graph_of(record, model)
     tables: list[Table[Any]] = [confirming.confirm_layers(graph, record)] if by_layer else []
     tables.append(confirming.confirm(graph, record))
     deliver("\n\n".join(rendered(table, format_, output) for table in tables), output)
     return ended(record, None)
+
+
+next(each for each in confirm.params if each.name == "model").required = False  # --all names none
+
+
+def _not_both(folder: str, model: str) -> str:
+    raise click.UsageError(f"--all is for a folder of records, and {model!r} for one model; give --all=FOLDER or MODEL")
+
+
+def _confirm_all(folder: str, format_: str, output: str | None) -> int:
+    """All records of a folder; a Markdown file becomes the report, with its charts beside it."""
+    from .. import reckoning, records
+
+    found = records.folder(folder)
+    if not found:
+        raise click.UsageError(f"there is no record in {folder!r}; 'python -m cnnscope.measuring.suite' makes them")
+    pairs = [(name, record, graph_of(record, record.target) if record.inputs and record.target else None)
+             for name, record in found.items()]  # fmt: skip
+    table = reckoning.reckon(pairs)
+    if output and output.endswith(".md"):
+        from .. import zoo
+
+        deliver(reckoning.page(table, zoo.names(), _charts(list(found.values()), output)), output)
+    elif format_ == "json" or format_ == "csv":
+        deliver(rendered(table, format_, output), output)
+    else:
+        parts = [rendered(each, format_, output) for each in (table, reckoning.distributions(list(table.values())))]
+        deliver("\n\n".join(parts), output)
+    return 0
+
+
+def _charts(found: list[Measurement], output: str) -> dict[str, str]:
+    """Draw the lecture's Comparison beside the report; file by caption."""
+    from pathlib import Path
+
+    from ..comparing import accuracies
+    from ..render import curves
+
+    gpu = [record for record in found if record.settings.device == "cuda"]
+    nets = {each["model"]: each for each in accuracies()["network"]}
+    shown = [record for record in gpu or found if record.model in nets]
+    labels = {name: each["label"] for name, each in nets.items()}
+    top1 = {name: each["top1"] for name, each in nets.items()}
+    stem = Path(output).with_suffix("")
+    pictures = {
+        "Against batch": ("batch", curves.against_batch(shown, labels)),
+        "Against cited accuracy": ("accuracy", curves.against_accuracy(shown, labels, top1)),
+    }
+    for name, text in pictures.values():
+        deliver(text, f"{stem}-{name}.svg")
+    return {caption: f"{stem.name}-{name}.svg" for caption, (name, _) in pictures.items()}
 
 
 def graph_of(record: Measurement, target: str) -> ModelGraph:
@@ -123,17 +187,13 @@ def graph_of(record: Measurement, target: str) -> ModelGraph:
 
     if not record.inputs:
         raise UnusableRecord(f"the record of {record.model} has nothing to confirm: {record.stopped or 'no inputs'}")
-    with contextlib.redirect_stdout(sys.stderr):
-        from ..targets import load
-        from ..tracing import trace
-        from .inputs import arguments, parse
-
-        texts = list(record.inputs.items())
-        given = [parse(text) if len(texts) == 1 else parse(f"{name}={text}") for name, text in texts]
-        args, kwargs = arguments(tuple(given))
-        settings = record.settings
-        how: dict[str, Any] = {"train": True, "optimizer": settings.optimizer, "foreach": settings.device == "cuda"}
-        return trace(load(target).model, *args, kwargs=kwargs, name=record.model, **(how if settings.train else {}))
+    texts = list(record.inputs.items())
+    inputs = tuple(text for _, text in texts) if len(texts) == 1 else tuple(f"{name}={text}" for name, text in texts)
+    settings = record.settings
+    training = {"train": True, "optimizer": settings.optimizer, "foreach": settings.device == "cuda"}
+    graph = traced(target, inputs, None, **(training if settings.train else {})).graph
+    graph.name = record.model
+    return graph
 
 
 def rendered(found: Table[Any], format_: str, output: str | None) -> str:

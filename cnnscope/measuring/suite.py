@@ -3,9 +3,9 @@
     python -m cnnscope.measuring.suite --device cuda --out reports/measured/h200
     python -m cnnscope.measuring.suite --device cpu --out reports/measured/epyc --names resnet18,vgg16 --batch 1
 
-Records that are complete are left alone. The nets with a cited accuracy come first, with power and energy on a GPU, then
-at other batch sizes, then the rest of the zoo without power, families last; the time that is left decides how long each
-is timed. Ctrl-C keeps what there is.
+Records that are complete are left alone. The nets with a cited accuracy come first, with power and energy on a GPU,
+then the rest of the zoo without power, then those of the lecture's Comparison at other batch sizes. The time that is
+left decides how long each is timed. Ctrl-C keeps what there is.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def jobs(names: Sequence[str], batch: int, train: bool) -> Iterator[Job]:
     families = {model["name"] for paper in zoo.catalog() for model in paper.get("model", ()) if "parameters" in model}
     others = [name for name in zoo.names() if name not in cited]
     yield from (Job(name, batch, train, True) for name in cited)
-    yield from (Job(name, other, train, True) for name in charted for other in BATCHES if other != batch)
     yield from (Job(name, batch, train, False) for name in others if name not in families)
     yield from (Job(name, batch, train, False) for name in others if name in families)
+    yield from (Job(name, other, train, True) for name in charted for other in BATCHES if other != batch)
 
 
 def complete(path: Path, device: str) -> bool:
