@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .analyses.layering import Layer, layers
 from .graph import ModelGraph
@@ -62,7 +62,11 @@ def confirm(graph: ModelGraph, record: Measurement) -> Table[Confirmed]:
     predicted = prediction(graph, record)
     rows = [_quantity(name, title, unit, predicted, record) for name, title, unit in _TOTALS]
     rows = [row for row in rows if row.measured or row.predicted]
-    notes = [f"measured on {record.environment.name}, {record.environment.date}: {record.mode}", *record.notes]
+    notes = [
+        *_unknown(predicted, record),
+        f"measured on {record.environment.name}, {record.environment.date}: {record.mode}",
+        *record.notes,
+    ]
     if not record.complete:
         notes.append(f"the record is not complete: {record.stopped}")
     notes.append("error: predicted over measured, less 1; below 0 is predicted too low")
@@ -109,12 +113,11 @@ def _quantity(name: str, title: str, unit: str, predicted: Prediction, record: M
     value, guess = measured_value(record, name), predicted.ranges.get(name)
     if value is None and name in ("peak_reserved", "upper_bound") and record.settings.device == "cpu":
         return Confirmed(title)  # nothing that a CPU could have
-    part = {"time": "time", "upper_bound": "memory.context"}.get(name, f"memory.{name}")
     error = error_of(guess, value)
     return Confirmed(
         title,
-        predicted=_range(guess, unit) if guess else predicted.reasons.get(name, "not predicted"),
-        measured=_shown(value, unit) if value is not None else f"not measured: {record.reason(part)}",
+        predicted=_range(guess, unit) if guess else "not predicted",
+        measured=_shown(value, unit) if value is not None else "not measured",
         deviation=percent(error),
         note=_note(name, guess, value),
         unit=unit,
@@ -123,6 +126,18 @@ def _quantity(name: str, title: str, unit: str, predicted: Prediction, record: M
         measured_value=value,
         error=error,
     )
+
+
+def _unknown(predicted: Prediction, record: Measurement) -> Iterator[str]:
+    """Why something has no prediction or no measurement; what a CPU cannot have goes without saying."""
+    for name, title, _ in _TOTALS:
+        if record.settings.device == "cpu" and name in ("peak_reserved", "upper_bound"):
+            continue
+        if name in predicted.reasons:
+            yield f"{title} is not predicted: {predicted.reasons[name]}"
+        if measured_value(record, name) is None:
+            part = {"time": "time", "upper_bound": "memory.context"}.get(name, f"memory.{name}")
+            yield f"{title} was not measured: {record.reason(part)}"
 
 
 def _note(name: str, guess: Range | None, value: float | None) -> str | None:
@@ -142,7 +157,7 @@ def _work(graph: ModelGraph, record: Measurement) -> Confirmed:
     return Confirmed(
         "work",
         predicted=f"{si(total.macs)}MACs" if total.macs is not None else "not known",
-        measured=f"{si(rate, 3)}FLOP/s achieved" if rate else f"not measured: {record.reason('time')}",
+        measured=f"{si(rate, 3)}FLOP/s achieved" if rate else "not measured",
         note="2 x MACs in the measured time",
         unit="FLOP/s",
         predicted_low=total.macs,

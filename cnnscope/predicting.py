@@ -44,7 +44,7 @@ _THERE = ("param", "buffer", "constant", "input", "optimizer")
 def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     """Everything that is predicted of a run of this graph on the record's device, with its settings."""
     ranges: dict[str, Range] = {}
-    reasons = dict.fromkeys(QUANTITIES, "not predicted")
+    reasons = dict.fromkeys(QUANTITIES, "no rule says so yet")
     if reason := unlike(graph.run, record.settings):
         reasons.update(dict.fromkeys(QUANTITIES, reason))
     else:
@@ -65,7 +65,7 @@ def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[Any] | None, st
     if graph.run.train != settings.train:
         return None, unlike(graph.run, settings)
     if find_spec("cnnscope.analyses.rooflines") is None:
-        return None, "not predicted yet"
+        return None, "there is no prediction of time yet"
     from .analyses.rooflines import roofline  # type: ignore[import-not-found,unused-ignore]
 
     device = "cpu" if settings.device == "cpu" else where.name
@@ -74,9 +74,9 @@ def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[Any] | None, st
             graph, device, dtype=settings.dtype, channels_last=settings.channels_last, compiled=settings.compile
         )
     except CnnscopeError as error:
-        return None, f"not predicted: {str(error).partition(chr(10))[0]}"
+        return None, str(error).partition("\n")[0].partition(";")[0]
     if not found.total.low:
-        return None, "not predicted: nothing is known of the device's rates"
+        return None, "nothing is known of the device's rates"
     return found, ""
 
 
@@ -109,7 +109,7 @@ def unlike(run: Run, settings: Settings) -> str:
     traced = ("amp" if run.autocast else "") or run.dtype or "fp32"
     measured = {"tf32": "fp32", "fp16": "float16", "bf16": "bfloat16"}.get(settings.dtype, settings.dtype)
     if traced != measured:
-        return f"not predicted for {settings.dtype}: the graph is of {traced}"
+        return f"the graph is of {traced}, the record of {settings.dtype}"
     if run.channels_last != settings.channels_last:
-        return "not predicted for this memory format"
+        return "the graph has another memory format"
     return ""

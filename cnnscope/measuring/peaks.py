@@ -167,12 +167,16 @@ def _history(subject: Subject, base: int, reasons: Reasons) -> Followed:
 
 
 def _events(traces: list[dict[str, Any]]) -> Iterator[Event]:
-    """Requested bytes as they came and went."""
+    """Requested bytes as they came and went; what is freed has the size that it was allocated with."""
+    sizes: dict[int, int] = {}
     for entry in traces:
-        if entry["action"] in ("alloc", "free_completed"):
-            tag = entry.get("user_metadata", "")
-            number = int(tag) if tag.isdigit() else -1
-            yield Event(entry["size"] if entry["action"] == "alloc" else -entry["size"], entry["addr"], number)
+        tag = entry.get("user_metadata") or ""
+        number = int(tag) if tag.isdigit() else -1
+        if entry["action"] == "alloc":
+            sizes[entry["addr"]] = entry["size"]
+            yield Event(entry["size"], entry["addr"], number)
+        elif entry["action"] == "free_completed":
+            yield Event(-sizes.pop(entry["addr"], entry["size"]), entry["addr"], number)
 
 
 def cuda_there() -> None:

@@ -73,7 +73,9 @@ def _launches(events: Any, device: torch.device) -> list[Launch]:
     for event in events:
         number = _operator_of(event)
         if device.type == "cuda":
-            found += [(kernel.name, kernel.duration / 1e6, number) for kernel in event.kernels]
+            # A range of ours has a shadow among the kernels.
+            kernels = (kernel for kernel in event.kernels if not kernel.name.startswith(_RANGE))
+            found += [(kernel.name, kernel.duration / 1e6, number) for kernel in kernels]
         elif number >= 0 and event.name.startswith("aten::") and event.self_cpu_time_total > 0:
             found.append((event.name, event.self_cpu_time_total / 1e6, number))
     return found
