@@ -10,6 +10,7 @@ import click
 
 from ..records import DEVICES, DTYPES, OPTIMIZERS
 from .common import F, colored, deliver, takes_model, traced
+from .inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -65,11 +66,10 @@ def measured(model: str, inputs: tuple[str, ...], batch_size: int | None, settin
     with contextlib.redirect_stdout(sys.stderr):
         from ..measuring.sessions import measure_target, settings_of
         from ..targets import load
-        from .inputs import arguments, chosen
 
         asked = settings_of(**settings)
         found = load(model)
-        args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, model))
+        args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, model, found.dtypes))
         input_ = args[0] if len(args) == 1 else args or None
         return measure_target(model, input_, kwargs, asked, name=found.name)
 
@@ -191,9 +191,7 @@ def graph_of(record: Measurement, target: str) -> ModelGraph:
     inputs = tuple(text for _, text in texts) if len(texts) == 1 else tuple(f"{name}={text}" for name, text in texts)
     settings = record.settings
     training = {"train": True, "optimizer": settings.optimizer, "foreach": settings.device == "cuda"}
-    graph = traced(target, inputs, None, **(training if settings.train else {})).graph
-    graph.name = record.model
-    return graph
+    return traced(target, inputs, None, **(training if settings.train else {})).graph
 
 
 def rendered(found: Table[Any], format_: str, output: str | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ..errors import CnnscopeError, UnmeasurableModel, UnusableDevice, UnusableInput
+from ..errors import CnnscopeError, UnmeasurableModel, UnusableDevice, UnusableInput, UnusableTarget
 from ..records import Environment, Kernels, Layers, Measurement, Memory, Power, Settings, Time, rounded, samples
 from ..surroundings import random_state_kept
 from . import power as power_
@@ -63,8 +63,14 @@ def measure_target(target: str, input: Any, kwargs: Mapping[str, Any], settings:
     """The same for what ``targets.load`` finds; the model is made on the device with the seed."""
     from ..targets import load
 
+    def made() -> tuple[nn.Module, bool]:
+        model = load(target, settings.device).model
+        if not isinstance(model, nn.Module):
+            raise UnusableTarget(f"{target} is a graph without weights; measure the model that it was made from")
+        return model, True
+
     with random_state_kept():
-        return session(lambda: (load(target, settings.device).model, True), input, kwargs, settings, name, target)
+        return session(made, input, kwargs, settings, name, target)
 
 
 def settings_of(**given: Any) -> Settings:
