@@ -51,7 +51,7 @@ class ConfirmedLayer:
     deviation: str | None = column("error", default=None)
     kernels: float | None = column("in kernels", "second", fold="sum", default=None)
     timed_flops: int | None = column("FLOPs with a time", "FLOP", fold="sum", hidden=True, default=None)
-    rate: float | None = column("FLOP/s", "FLOP", fold=_rate, default=None)
+    rate: float | None = column("achieved", "FLOP/s", fold=_rate, default=None)
     held: int | None = column("held at peak", "byte", fold="sum", default=None)
     error: float | None = column("error, raw", "ratio", hidden=True, default=None)
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
@@ -191,10 +191,11 @@ def confirm_layers(graph: ModelGraph, record: Measurement) -> Table[ConfirmedLay
     """Every layer of the graph beside its measured time, then what was measured and is no layer of the graph."""
     predicted = prediction(graph, record).layer_seconds
     times = {row.name: row for row in record.layers.rows} if record.layers else {}
-    held: dict[str, int] = {}
-    for holder in (record.memory.holders or ()) if record.memory else ():
-        held[holder.name] = held.get(holder.name, 0) + holder.bytes
     found = layers(graph)
+    holders = record.memory.holders if record.memory else None
+    held = {} if holders is None else dict.fromkeys(found, 0)
+    for holder in holders or ():
+        held[holder.name] = held.get(holder.name, 0) + holder.bytes
     rows = [_layer(layer, times.get(layer.name), predicted.get(layer.name), held) for layer in found.values()]
     rows += [_beyond(name, times.get(name), held) for name in [*times, *held] if name not in found]
     notes = [] if record.layers else [f"layers not measured: {record.reason('layers')}"]

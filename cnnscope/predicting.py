@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import Any
 
 from .analyses.layering import layers
 from .analyses.memory import PeakMemory, memory
+from .analyses.rooflines import KernelTime, roofline
 from .errors import CnnscopeError
 from .graph import ModelGraph, Run
 from .records import Measurement, Settings
@@ -54,20 +53,16 @@ def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     if reason:
         reasons["time"] = reason
     elif seconds is not None:
-        ranges["time"] = Range(seconds.total.low, seconds.total.high)
+        ranges["time"] = Range(seconds.total.low or 0.0, seconds.total.high or 0.0)
     layer_seconds = {} if seconds is None else _by_layer(graph, seconds)
     return Prediction(ranges, layer_seconds, {name: why for name, why in reasons.items() if name not in ranges})
 
 
-def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[Any] | None, str]:
+def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[KernelTime] | None, str]:
     """The roofline of the run, kernel by kernel, or why there is none."""
     settings, where = record.settings, record.environment
     if graph.run.train != settings.train:
         return None, unlike(graph.run, settings)
-    if find_spec("cnnscope.analyses.rooflines") is None:
-        return None, "there is no prediction of time yet"
-    from .analyses.rooflines import roofline  # type: ignore[import-not-found,unused-ignore]
-
     device = "cpu" if settings.device == "cpu" else where.name
     try:
         found = roofline(
@@ -80,17 +75,19 @@ def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[Any] | None, st
     return found, ""
 
 
-def _by_layer(graph: ModelGraph, kernels: Table[Any]) -> dict[str, Range]:
+def _by_layer(graph: ModelGraph, kernels: Table[KernelTime]) -> dict[str, Range]:
     """The seconds of the kernels of each layer; one whose kernels are not all known has none."""
     layer_of = {name: layer.name for layer in layers(graph).values() for name in layer.ops}
-    sums: dict[str, list[float | None]] = {}
+    sums: dict[str, tuple[float, float]] = {}
+    unknown = set()
     for row in kernels.values():
-        layer = layer_of.get(row.name) or layer_of.get(row.name.rpartition(".")[0])
-        if layer is not None:
+        layer = layer_of.get(row.name) or layer_of.get(row.name.rpartition(".")[0], "")
+        if row.low is None or row.high is None:
+            unknown.add(layer)
+        else:
             low, high = sums.get(layer, (0.0, 0.0))
-            known = None not in (low, high, row.low, row.high)
-            sums[layer] = [low + row.low, high + row.high] if known else [None, None]
-    return {name: Range(low, high) for name, (low, high) in sums.items() if low is not None and high is not None}
+            sums[layer] = low + row.low, high + row.high
+    return {name: Range(*both) for name, both in sums.items() if name and name not in unknown}
 
 
 def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:

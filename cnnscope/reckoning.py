@@ -37,7 +37,7 @@ class Reckoned:
     allocated_error: str | None = _error("allocated error")
     reserved: float | None = column("reserved", "byte", default=None)
     reserved_error: str | None = _error("reserved error")
-    rate: float | None = column("FLOP/s", "FLOP", default=None)
+    rate: float | None = column("achieved", "FLOP/s", default=None)
     errors: tuple[tuple[str, float], ...] = column("errors", hidden=True, default=())
     stopped: str = column("stopped", hidden=True, default="")
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
@@ -140,7 +140,8 @@ def page(found: Table[Reckoned], names: Sequence[str], pictures: Mapping[str, st
         "",
         "Made by `cnnscope confirm --all -o reports/confirm.md` from the records in",
     ]
-    lines += ["`reports/measured/`. An error is predicted over measured, less 1: below 0 is predicted too low.", ""]
+    lines += ["`reports/measured/`. An error is predicted over measured, less 1: below 0 is predicted too low. One of"]
+    lines += ["0.0% is a few bytes: a Python number in arithmetic is a tensor of 8 bytes for a moment.", ""]
     if not gpu:
         lines += [
             "**No GPU has been measured yet.** What a GPU does is predicted elsewhere and not confirmed here.",

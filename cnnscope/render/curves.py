@@ -6,11 +6,14 @@ Drawn by Vega-Lite through vl-convert, a plain wheel with fonts of its own.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import CnnscopeError
 from ..records import Measurement
+from .bubble_labels import Box, Circle, Line, leader, place
+from .diagram.metrics import width
 
 
 class Measure(NamedTuple):
@@ -27,12 +30,18 @@ MEASURES = (
     Measure("energy", "energy per image (J)"),
 )
 _INK, _GRAY = "#1f2933", "#5f6b7a"
-_WIDTH, _HEIGHT = 330, 220
+_WIDTH, _HEIGHT = 400, 280
+_TEXT = 10
 
 
 def against_batch(records: Sequence[Measurement], labels: Mapping[str, str]) -> str:
     """Time, memory, power and energy of each net against the batch; labels: what to call which model."""
     rows = _rows(records, labels)
+    batches: dict[str, set[int]] = {}
+    for row in rows:
+        batches.setdefault(row["model"], set()).add(row["batch"])
+    # A single point is no curve; where there is nothing else, it is better than nothing.
+    rows = [row for row in rows if len(batches[row["model"]]) > 1] or rows
     title = "Time, memory, power and energy against batch"
     return _svg(_page(rows, title, _source(records), lambda measure: _line(rows, measure)))
 
@@ -113,26 +122,53 @@ def _line(rows: Sequence[dict[str, Any]], measure: Measure) -> dict[str, Any]:
 
 
 def _scatter(rows: Sequence[dict[str, Any]], measure: Measure) -> dict[str, Any]:
-    x = {"field": measure.key, "type": "quantitative", "title": measure.title, "scale": {"type": "log", "padding": 30}}
-    y = {"field": "accuracy", "type": "quantitative", "title": "top-1 accuracy (%), cited", "scale": {"zero": False}}
-    text = {"type": "text", "dx": 8, "align": "left", "fontSize": 10, "color": _INK}
+    """Points with their names beside them, where no other point or name is."""
+    known = [row for row in rows if row[measure.key] is not None]
+    values, heights = [row[measure.key] for row in known], [row["accuracy"] for row in known]
+    xs, ys = (min(values) / 1.5, max(values) * 1.5), (min(heights) - 2, max(heights) + 2)
+    x = {"field": measure.key, "type": "quantitative", "title": measure.title,
+         "scale": {"type": "log", "domain": xs, "nice": False}}  # fmt: skip
+    y = {"field": "accuracy", "type": "quantitative", "title": "top-1 accuracy (%), cited",
+         "scale": {"domain": ys, "nice": False}}  # fmt: skip
     color = {"field": "net", "type": "nominal", "legend": None, "scale": {"scheme": "tableau20"}}
-    return _panel(
-        rows,
-        measure,
-        encoding={"x": x, "y": y},
-        layer=[
-            {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 0.85}, "encoding": {"color": color}},
-            {"mark": text, "encoding": {"text": {"field": "net"}}},
-        ],
-    )
+    points = [
+        Circle(math.log(v / xs[0]) / math.log(xs[1] / xs[0]) * _WIDTH, (ys[1] - h) / (ys[1] - ys[0]) * _HEIGHT, 5.0)
+        for v, h in zip(values, heights, strict=True)
+    ]
+    names, lines = _named([row["net"] for row in known], points)
+    pixels = {axis: {"field": axis, "type": "quantitative", "scale": None} for axis in ("x", "y", "x2", "y2")}
+    ends = {axis: {"field": axis} if axis.endswith("2") else pixels[axis] for axis in pixels}
+    text = {"type": "text", "align": "left", "baseline": "top", "fontSize": _TEXT, "color": _INK}
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "point", "filled": True, "size": 80}, "encoding": {"x": x, "y": y, "color": color}},
+        {"data": {"values": names}, "mark": text,
+         "encoding": {"x": pixels["x"], "y": pixels["y"], "text": {"field": "net"}}},
+    ]  # fmt: skip
+    if lines:
+        layers.append({"data": {"values": lines}, "mark": {"type": "rule", "color": _GRAY}, "encoding": ends})
+    return _panel(rows, measure, layer=layers)
+
+
+def _named(names: Sequence[str], points: Sequence[Circle]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Where each name stands, and the lines to those that stand away from their points; in pixels of the panel."""
+    placed: list[Box] = []
+    lines: list[Line] = []
+    for i, name in enumerate(names):
+        others = [point for k, point in enumerate(points) if k != i]
+        size = (width(name, _TEXT) + 4, _TEXT + 3)
+        box = place(points[i], size, others, placed, lines, Box(2, 2, _WIDTH - 2, _HEIGHT - 2))
+        placed.append(box)
+        line = leader(points[i], box)
+        lines += [line] if line else []
+    texts = [{"net": name, "x": box.x0 + 2, "y": box.y0 + 2} for name, box in zip(names, placed, strict=True)]
+    return texts, [{"x": x, "y": y, "x2": xx, "y2": yy} for (x, y), (xx, yy) in lines]
 
 
 def _absent(measure: Measure) -> dict[str, Any]:
     """A panel for what nobody has measured, which says so."""
     return {
         "width": _WIDTH,
-        "height": _HEIGHT,
+        "height": 60,
         "data": {"values": [{"words": f"{measure.title}: not measured yet"}]},
         "mark": {"type": "text", "fontSize": 13, "color": _GRAY},
         "encoding": {"text": {"field": "words"}},
