@@ -62,6 +62,8 @@ class UntraceableModel(CnnscopeError):
 
 class UnknownDevice(CnnscopeError, LookupError):
     """There is no device of that name to predict for, or a device file does not describe one."""
+
+
 class UnmeasurableModel(CnnscopeError):
     """The model could not be run on the device; the user's own exception is the ``__cause__``."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from .analyses.layering import layers
 from .analyses.memory import PeakMemory, memory
 from .analyses.rooflines import KernelTime, roofline
-from .errors import CnnscopeError
+from .errors import CnnscopeError, UnknownDevice
 from .graph import ModelGraph, Run
 from .records import Measurement, Settings
 from .table import Table
@@ -58,15 +58,23 @@ def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     return Prediction(ranges, layer_seconds, {name: why for name, why in reasons.items() if name not in ranges})
 
 
+def _device(record: Measurement) -> str:
+    """What the device is called among those to predict for."""
+    return "cpu" if record.settings.device == "cpu" else record.environment.name
+
+
 def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[KernelTime] | None, str]:
     """The roofline of the run, kernel by kernel, or why there is none."""
-    settings, where = record.settings, record.environment
+    settings = record.settings
     if graph.run.train != settings.train:
         return None, unlike(graph.run, settings)
-    device = "cpu" if settings.device == "cpu" else where.name
     try:
         found = roofline(
-            graph, device, dtype=settings.dtype, channels_last=settings.channels_last, compiled=settings.compile
+            graph,
+            _device(record),
+            dtype=settings.dtype,
+            channels_last=settings.channels_last,
+            compiled=settings.compile,
         )
     except CnnscopeError as error:
         return None, str(error).partition("\n")[0].partition(";")[0]
@@ -91,7 +99,10 @@ def _by_layer(graph: ModelGraph, kernels: Table[KernelTime]) -> dict[str, Range]
 
 
 def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:
-    total = memory(graph, record.settings.device).total
+    try:
+        total = memory(graph, _device(record)).total
+    except UnknownDevice:
+        total = memory(graph, "cuda").total
     assert isinstance(total, PeakMemory)
     values = {name: getattr(total, name) for name in QUANTITIES if name.startswith("peak") or name == "upper_bound"}
     return {name: Range(value, value) for name, value in values.items() if value is not None}

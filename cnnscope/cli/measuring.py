@@ -190,8 +190,15 @@ def graph_of(record: Measurement, target: str) -> ModelGraph:
     texts = list(record.inputs.items())
     inputs = tuple(text for _, text in texts) if len(texts) == 1 else tuple(f"{name}={text}" for name, text in texts)
     settings = record.settings
-    training = {"train": True, "optimizer": settings.optimizer, "foreach": settings.device == "cuda"}
-    return traced(target, inputs, None, **(training if settings.train else {})).graph
+    gpu = settings.device == "cuda"
+    run: dict[str, Any] = {"device": settings.device, "channels_last": settings.channels_last}
+    if settings.train:
+        run |= {"train": True, "optimizer": settings.optimizer, "foreach": gpu}
+    if settings.dtype in ("fp16", "bf16"):
+        run["dtype"] = settings.dtype
+    elif settings.dtype == "amp":
+        run["autocast"] = "fp16" if gpu else "bf16"
+    return traced(target, inputs, None, **run).graph
 
 
 def rendered(found: Table[Any], format_: str, output: str | None) -> str:
