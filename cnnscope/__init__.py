@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cnnscope.analyses.shape import shapes
     from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
-    from cnnscope.reporting import report
     from cnnscope.measuring.sessions import measure
+    from cnnscope.reporting import report
     from cnnscope.summaries import summary
     from cnnscope.table import Table, by_module
     from cnnscope.tracing import trace

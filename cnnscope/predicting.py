@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from .analyses.layering import layers
-from .analyses.memory import PeakMemory, memory
+from .analyses.kernels import Cpu
+from .analyses.liveness import timeline
+from .analyses.memory import peak_memory
 from .analyses.rooflines import KernelTime, roofline
+from .analyses.scratch import on_cpu
 from .errors import CnnscopeError, UnknownDevice
 from .graph import ModelGraph, Run
 from .records import Measurement, Settings
@@ -100,12 +103,28 @@ def _by_layer(graph: ModelGraph, kernels: Table[KernelTime]) -> dict[str, Range]
 
 def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:
     try:
-        total = memory(graph, _device(record)).total
+        total = peak_memory(graph, _device(record))
     except UnknownDevice:
-        total = memory(graph, "cuda").total
-    assert isinstance(total, PeakMemory)
+        total = peak_memory(graph, "cuda")
     values = {name: getattr(total, name) for name in QUANTITIES if name.startswith("peak") or name == "upper_bound"}
-    return {name: Range(value, value) for name, value in values.items() if value is not None}
+    found = {name: Range(value, value) for name, value in values.items() if value is not None}
+    if record.settings.device == "cpu":
+        found["peak_allocated"] = _on_that_cpu(graph, record)
+    return found
+
+
+def _on_that_cpu(graph: ModelGraph, record: Measurement) -> Range:
+    """With what kernels hold on the CPU of the record, which need not be this one; a range where one has no rule."""
+    where = record.environment
+    isa = "avx512" if "AVX512" in where.capability else "avx2"
+    line = timeline(graph)
+    found = on_cpu(line, Cpu(isa, where.threads, where.core_cache or Cpu().cache))
+    unknown = [
+        live + 2 * sum(value.bytes for value in (*op.inputs, *op.outputs))
+        for op, live, held in zip(graph.ops, line.total, found.extras, strict=True)
+        if held is None
+    ]
+    return Range(found.peak, max([found.peak, *unknown]))
 
 
 def unlike(run: Run, settings: Settings) -> str:

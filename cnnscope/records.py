@@ -57,7 +57,7 @@ class Settings:
 @dataclasses.dataclass(frozen=True)
 class Environment:
     """Where and when. name: of the GPU or CPU; date: ISO 8601, UTC; capability: ``sm_90`` or the CPU's instruction
-    set; memory, cache: bytes of the device and of its last cache; load: processes that wanted a CPU in the minute
+    set; memory, cache: bytes of the device and of its last cache, core_cache: of a CPU core's own; load: processes that wanted a CPU in the minute
     before (Unix load average); clocks in MHz are the highest that the GPU may take."""
 
     device: str
@@ -73,6 +73,7 @@ class Environment:
     load: float | None
     memory: int | None
     cache: int | None
+    core_cache: int | None
     cuda: str | None
     cudnn: str | None
     cudnn_benchmark: bool | None

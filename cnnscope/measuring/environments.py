@@ -57,11 +57,13 @@ def _cuda(reasons: dict[str, str]) -> dict[str, Any]:
     cache = getattr(properties, "L2_cache_size", None)
     if cache is None:
         reasons["environment.cache"] = "this torch does not say"
+    reasons["environment.core_cache"] = "measured on a GPU"
     return {
         "name": properties.name,
         "capability": f"sm_{properties.major}{properties.minor}",
         "memory": properties.total_memory,
         "cache": cache,
+        "core_cache": None,
         "cuda": torch.version.cuda,
         "cudnn": None if cudnn is None else str(cudnn),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
@@ -69,14 +71,15 @@ def _cuda(reasons: dict[str, str]) -> dict[str, Any]:
 
 
 def _cpu(reasons: dict[str, str]) -> dict[str, Any]:
-    memory, cache = _physical_memory(), cache_bytes()
-    for name, value in (("memory", memory), ("cache", cache)):
+    memory, cache, core_cache = _physical_memory(), cache_bytes(), cache_bytes(2)
+    for name, value in (("memory", memory), ("cache", cache), ("core_cache", core_cache)):
         if value is None:
             reasons[f"environment.{name}"] = "this system does not say"
     for name in ("cuda", "cudnn", "cudnn_benchmark"):
         reasons[f"environment.{name}"] = "measured on a CPU"
     found: dict[str, Any] = {"name": processor(), "capability": torch.backends.cpu.get_cpu_capability()}
-    return {**found, "memory": memory, "cache": cache, "cuda": None, "cudnn": None, "cudnn_benchmark": None}
+    found |= {"memory": memory, "cache": cache, "core_cache": core_cache}
+    return {**found, "cuda": None, "cudnn": None, "cudnn_benchmark": None}
 
 
 def _by_nvml(gpu: Gpu | str, reasons: dict[str, str]) -> dict[str, Any]:
@@ -99,12 +102,13 @@ def processor() -> str:
     return f"{name or platform.processor() or platform.machine()}, {cores} cores"
 
 
-def cache_bytes() -> int | None:
-    """Bytes of the CPU's last cache."""
+def cache_bytes(level: int | None = None) -> int | None:
+    """Bytes of the CPU's last cache, or of one of this level, as Linux tells."""
     sizes = []
     for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         text = file.read_text().strip()
-        if text.endswith(("K", "M")):
+        wanted = level is None or file.with_name("level").read_text().strip() == str(level)
+        if wanted and text.endswith(("K", "M")):
             sizes.append(int(text[:-1]) * (1024 if text.endswith("K") else 1024**2))
     return max(sizes, default=None)
 
