@@ -98,6 +98,8 @@ def measured_value(record: Measurement, name: str) -> float | None:
     memory = record.memory
     if memory is None:
         return None
+    if name == "upper_bound" and record.settings.device == "cpu":
+        return memory.peak_allocated
     if name == "upper_bound":  # of everything on the device
         known = memory.peak_reserved is not None and memory.context is not None
         return (memory.peak_reserved or 0) + (memory.context or 0) if known else None
@@ -111,7 +113,7 @@ def error_of(predicted: Range | None, measured: float | None) -> float | None:
 
 def _quantity(name: str, title: str, unit: str, predicted: Prediction, record: Measurement) -> Confirmed:
     value, guess = measured_value(record, name), predicted.ranges.get(name)
-    if value is None and name in ("peak_reserved", "upper_bound") and record.settings.device == "cpu":
+    if name == "peak_reserved" and record.settings.device == "cpu":
         return Confirmed(title)  # nothing that a CPU could have
     error = error_of(guess, value)
     return Confirmed(
@@ -131,7 +133,7 @@ def _quantity(name: str, title: str, unit: str, predicted: Prediction, record: M
 def _unknown(predicted: Prediction, record: Measurement) -> Iterator[str]:
     """Why something has no prediction or no measurement; what a CPU cannot have goes without saying."""
     for name, title, _ in _TOTALS:
-        if record.settings.device == "cpu" and name in ("peak_reserved", "upper_bound"):
+        if record.settings.device == "cpu" and name == "peak_reserved":
             continue
         if name in predicted.reasons:
             yield f"{title} is not predicted: {predicted.reasons[name]}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from .analyses.layering import layers
 from .analyses.kernels import Cpu
+from .analyses.layering import layers
 from .analyses.liveness import timeline
 from .analyses.memory import peak_memory
 from .analyses.rooflines import KernelTime, roofline

@@ -62,9 +62,13 @@ class Distribution:
 
 def reckon(pairs: Iterable[tuple[str, Measurement, ModelGraph | None]]) -> Table[Reckoned]:
     """One row for each record; name, record, and the graph of the same program, None where there is none."""
-    rows = [_row(name, record, graph) for name, record, graph in pairs]
-    notes = tuple(f"{row.name}: {row.stopped}" for row in rows if row.stopped)
-    return table("records and predictions", rows, Reckoned, notes=notes)
+    found = list(pairs)
+    rows = [_row(name, record, graph) for name, record, graph in found]
+    notes = [f"{row.name}: {row.stopped}" for row in rows if row.stopped]
+    busy = sum(any(note.startswith("other work ran") for note in record.notes) for _, record, _ in found)
+    if busy:
+        notes.append(f"other work ran on the machine during {busy} of {len(rows)}: their times are upper limits")
+    return table("records and predictions", rows, Reckoned, notes=tuple(notes))
 
 
 def _row(name: str, record: Measurement, graph: ModelGraph | None) -> Reckoned:
@@ -98,9 +102,8 @@ def distributions(rows: Sequence[Reckoned]) -> Table[Distribution]:
     groups: dict[str, list[tuple[float, str]]] = {}
     for row in rows:
         for quantity, error in row.errors:
-            if quantity != "upper_bound":  # a bound is meant to be high
-                kind = "training" if row.how.startswith("training") else "inference"
-                groups.setdefault(f"{_TITLES[quantity]}, {kind}, {row.device}", []).append((error, row.name))
+            kind = "training" if row.how.startswith("training") else "inference"
+            groups.setdefault(f"{_TITLES[quantity]}, {kind}, {row.device}", []).append((error, row.name))
     return table("errors", [_distribution(name, errors) for name, errors in groups.items()], Distribution)
 
 
@@ -110,6 +113,7 @@ _TITLES = {
     "peak_requested": "peak requested",
     "peak_allocated": "peak allocated",
     "peak_reserved": "peak reserved",
+    "upper_bound": "upper bound (too low: exceeded)",
 }
 
 

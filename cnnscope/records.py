@@ -56,9 +56,12 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """Where and when. name: of the GPU or CPU; date: ISO 8601, UTC; capability: ``sm_90`` or the CPU's instruction
-    set; memory, cache: bytes of the device and of its last cache, core_cache: of a CPU core's own; load: processes that wanted a CPU in the minute
-    before (Unix load average); clocks in MHz are the highest that the GPU may take."""
+    """Where and when.
+
+    name: of the GPU or CPU; date: ISO 8601, UTC; capability: ``sm_90`` or the CPU's instruction set; memory, cache:
+    bytes of the device and of its last cache; core_cache: of a CPU core's level 2; load: processes that wanted a CPU in
+    the minute before (Unix load average); clocks in MHz are the highest that the GPU may take.
+    """
 
     device: str
     name: str
