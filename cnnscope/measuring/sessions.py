@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import CnnscopeError, UnmeasurableModel, UnusableDevice, UnusableInput, UnusableTarget
+from ..errors import CnnscopeError, UnmeasurableModel, UnusableInput, UnusableTarget
 from ..records import Environment, Kernels, Layers, Measurement, Memory, Power, Settings, Time, rounded, samples
 from ..surroundings import random_state_kept
 from . import power as power_
@@ -22,11 +22,10 @@ from .environments import environment
 from .layers import layer_times
 from .peaks import cuda_there, peaks
 from .profiling import kernel_times
+from .progress import Session
 from .replays import NotCaptured, replays
 from .subjects import Subject, precision, subject
 
-T = TypeVar("T")
-_PARTS = ("time", "memory", "layers", "kernels", "power")
 _COMPILED = "a compiled model is one program: its operators belong to no layer"
 
 
@@ -91,60 +90,6 @@ def settings_of(**given: Any) -> Settings:
     return found
 
 
-class Session:
-    """The parts measured so far, the reasons for those that are missing, and what stopped it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.found: dict[str, Any] = {}
-        self.missing: dict[str, str] = {}
-        self.notes: list[str] = []
-        self.stopped = ""
-
-    def part(self, name: str, run: Callable[[], T]) -> T | None:
-        """Run one part unless something stopped the session before; None when it did not come to its end."""
-        if self.stopped:
-            return None
-        try:
-            self.found[name] = result = run()
-            return result
-        except KeyboardInterrupt:
-            self.stopped = f"interrupted while measuring {name}: measure again for the rest"
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            self.stopped = self._no_memory(name, error)
-        except UnusableDevice as error:
-            self.stopped = f"{str(error).partition(chr(10))[0]} (while measuring {name})"
-        except RuntimeError as error:
-            self.stopped = self._of_device(name, error)
-            if not self.stopped:
-                raise
-        return None
-
-    def _of_device(self, name: str, error: RuntimeError) -> str:
-        """The sentence for an error of the device; '' for one of the model's own code."""
-        text = str(error).strip().partition("\n")[0]
-        if "can't allocate memory" in text:
-            return self._no_memory(name, error)
-        if "CUDA error" in text or isinstance(error, getattr(torch, "AcceleratorError", ())):
-            way = "start a new process, see nvidia-smi and dmesg whether the GPU is still there"
-            return f"the GPU failed while measuring {name}: {text}; {way}"
-        return ""
-
-    def _no_memory(self, name: str, error: BaseException) -> str:
-        text = str(error).strip().partition("\n")[0].partition(". GPU")[0]
-        return f"out of memory while measuring {name}: {text}; take a smaller batch, or fp16, bf16 or amp"
-
-    def reasons(self) -> dict[str, str]:
-        """Why each field of the record is None."""
-        rest = {name: f"not reached: {self.stopped}" for name in _PARTS if self.stopped and name not in self.found}
-        whole = set(rest) | {path for path in self.missing if path in _PARTS}
-        return rest | {
-            path: reason
-            for path, reason in self.missing.items()
-            if path in whole or path.partition(".")[0] not in whole
-        }
-
-
 def session(
     make: Callable[[], tuple[nn.Module, bool]],
     input: Any,
@@ -198,7 +143,7 @@ def _prepared(
     except (CnnscopeError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, RuntimeError) and run._of_device("the first call", error):
+        if isinstance(error, RuntimeError) and run.of_device("the first call", error):
             raise
         raise _unmeasurable(error, ready) from error
     return ready, rounded(time.perf_counter() - start)
