@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnscope.analyses.shape import shapes
     from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
+    from cnnscope.measuring.sessions import measure
     from cnnscope.reporting import report
     from cnnscope.summaries import summary
     from cnnscope.table import Table, by_module
@@ -39,6 +40,7 @@ __all__ = [
     "depth",
     "errors",
     "layers",
+    "measure",
     "memory",
     "names",
     "params",
@@ -63,6 +65,7 @@ _HOMES = {
     "depth": "analyses.depths",
     "errors": "",
     "layers": "analyses.layering",
+    "measure": "measuring.sessions",
     "memory": "analyses.memory",
     "names": "zoo",
     "params": "analyses.parameters",

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from .recording import Recorder
+
+class Follower(Protocol):
+    """Who wants to know: ``call`` is the number of the innermost call; ``numbers`` those of the tensors in a value."""
+
+    call: int
+
+    def numbers(self, tensors: Any, /) -> tuple[int, ...]: ...
 
 
 class Calls:
     """The module calls of a run, in the order in which they began: path, type, parent, repeat, leaf, tensors."""
 
-    def __init__(self, recorder: Recorder, root: nn.Module) -> None:
+    def __init__(self, recorder: Follower, root: nn.Module) -> None:
         self.recorder = recorder
         self.all: list[list[Any]] = [["", type(root).__name__, -1, 0, True, (), ()]]
         self.failed = 0

@@ -56,8 +56,10 @@ class Reference(NamedTuple):
     called: bool
 
 
-def load(target: str) -> Target:
+def load(target: str, device: str = "meta") -> Target:
     """The model that ``target`` names (see the module's own description), without weights where that is possible.
+
+    device: where its tensors are made; on another one than meta it has fresh weights.
 
     Raises:
         UnknownArchitecture: neither a form above nor a name in the zoo.
@@ -65,25 +67,25 @@ def load(target: str) -> Target:
     """
     if zoo.meant(target):
         entry = zoo.entry(target)
-        return Target(_built(lambda: zoo.build(target), target), (tuple(entry["input"]),), entry["name"])
+        return Target(_built(lambda: zoo.build(target), target, device), (tuple(entry["input"]),), entry["name"])
     if target.endswith((".pt2", ".onnx")):
         return _from_file(target)
     reference = _parsed(target)
     if reference.where in ("torchvision", "timm"):
-        return _from_library(reference, target)
+        return _from_library(reference, target, device)
     with _importable(reference.where):
         module = _imported(reference.where)
         found = _attribute(module, reference)
         if isinstance(found, nn.Module):
             return Target(found, None, reference.what)
-        model = _built(lambda: found(*reference.args, **reference.kwargs), target)
+        model = _built(lambda: found(*reference.args, **reference.kwargs), target, device)
     return Target(model, None, reference.what)
 
 
-def _from_library(reference: Reference, target: str) -> Target:
+def _from_library(reference: Reference, target: str, device: str) -> Target:
     name = reference.what
     make = libraries.torchvision_model(name) if reference.where == "torchvision" else libraries.timm_model(name)
-    model = _built(lambda: make(*reference.args, **reference.kwargs), target)
+    model = _built(lambda: make(*reference.args, **reference.kwargs), target, device)
     known = (
         libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
     )
@@ -233,12 +235,12 @@ def _guarded(run: Callable[[], Any], where: str, advice: str) -> Any:
         raise UnusableTarget(f"{type(error).__name__}: {_line(error)}\nraised {where}\n{advice}") from error
 
 
-def _built(make: Callable[[], Any], target: str) -> nn.Module:
-    """The model, on the meta device if its constructor allows it, else with real weights."""
+def _built(make: Callable[[], Any], target: str, device: str) -> nn.Module:
+    """The model, on the device if its constructor allows it, else with real weights on the CPU."""
 
-    def on_meta_or_cpu() -> Any:
+    def there_or_on_cpu() -> Any:
         try:
-            with torch.device("meta"):
+            with torch.device(device):
                 return make()
         except CnnscopeError:
             raise
@@ -249,7 +251,7 @@ def _built(make: Callable[[], Any], target: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # of torchvision's weight initialisation
         advice = f"arguments are written as literals: {target.partition('(')[0]}(10, name='x')"
-        model = _guarded(on_meta_or_cpu, f"while making {target}", advice)
+        model = _guarded(there_or_on_cpu, f"while making {target}", advice)
     if not isinstance(model, nn.Module):
         raise UnusableTarget(f"{target} gives {type(model).__name__}, not an nn.Module; name what makes the model")
     return model

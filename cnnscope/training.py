@@ -205,15 +205,7 @@ class Step:
                     f"the loss returned {_description(value)}; it has to return one number with a gradient"
                 )
             return value
-        tensors = list(tensors_in(result))
-        parts = [each.sum() for each in tensors if each.requires_grad and each.is_floating_point()]
-        if not parts:
-            given = ", ".join(map(_description, tensors)) or f"{type(result).__name__} without tensors"
-            raise UnusableInput(
-                f"no gradient can start from the output of {type(self.model).__name__}: {given}\n"
-                "it must hold a floating-point tensor that depends on a trainable parameter; else give a loss that does"
-            )
-        return functools.reduce(torch.add, parts)
+        return summed(result, type(self.model).__name__)
 
     @staticmethod
     def _mark(recorder: Recorder, kind: str, tensors: Iterable[torch.Tensor | None]) -> None:
@@ -223,6 +215,23 @@ class Step:
                 number = memory.at.get(tensor.untyped_storage()._cdata)
                 if number is not None and memory.kinds[number] not in ("param", "buffer", "input"):
                     memory.kinds[number] = kind
+
+
+def summed(result: Any, model: str) -> torch.Tensor:
+    """The loss where none is given: the sum of the floating-point outputs of ``model``, which names it in an error.
+
+    Raises:
+        UnusableInput: no gradient can start from it.
+    """
+    tensors = list(tensors_in(result))
+    parts = [each.sum() for each in tensors if each.requires_grad and each.is_floating_point()]
+    if not parts:
+        given = ", ".join(map(_description, tensors)) or f"{type(result).__name__} without tensors"
+        raise UnusableInput(
+            f"no gradient can start from the output of {model}: {given}\n"
+            "it must hold a floating-point tensor that depends on a trainable parameter; else give a loss that does"
+        )
+    return functools.reduce(torch.add, parts)
 
 
 def _description(value: Any) -> str:

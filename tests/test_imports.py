@@ -29,6 +29,7 @@ TORCH_FREE = [
         for name in (
             *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
             *("papers", "reporting", "table", "testing", "units", "views", "zoo"),
+            *("confirming", "predicting", "reckoning", "records"),
         )
     ),
     *modules_of("analyses"),
@@ -59,7 +60,7 @@ def test_module_loads_nothing_heavy(module: str):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["table", "--help"], ["graph", "--help"], ["report", "--help"]]
+    "arguments", [["--help"], ["list"], *([each, "--help"] for each in ("table", "graph", "report", "confirm"))]
 )
 def test_command_loads_nothing_heavy(arguments: list[str]):
     assert loaded_by_command(*arguments) == set()

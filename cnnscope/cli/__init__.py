@@ -20,6 +20,7 @@ from . import (
     figuring,
     graphing,
     listing,
+    measuring,
     peaks,
     predicting,
     reconciling,
@@ -130,3 +131,5 @@ main.add_command(caching.cache)
 main.add_command(budgeting.check)
 main.add_command(predicting.devices)
 main.add_command(predicting.calibrate)
+main.add_command(measuring.measure)
+main.add_command(measuring.confirm)
