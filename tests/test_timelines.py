@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnnscope.render.diagram.metrics import width as pixels
+from cnnscope.render.canvas.metrics import width as pixels
 from cnnscope.render.timeline_charts import ASCII, BLOCKS, chart
 from cnnscope.render.timeline_drawings import _COLORS, _INKS, drawing
 from cnnscope.render.timelines import KINDS, Timeline, scale
