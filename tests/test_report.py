@@ -16,9 +16,8 @@ from test_diagram import traced
 from torch import Tensor, linalg, nn
 
 import cnnscope
-from cnnscope import zoo
+from cnnscope import papers, zoo
 from cnnscope.cli import main
-from cnnscope.cli.reporting import _write_all
 from cnnscope.errors import CnnscopeError
 from cnnscope.papers import main_nets, paper
 from cnnscope.render.page import tables
@@ -130,16 +129,29 @@ def test_the_page_holds_all_that_it_needs(tmp_path: Path) -> None:
 
 
 @needs_charts
-def test_all_writes_pages_and_an_index(tmp_path: Path) -> None:
-    _write_all(["lenet5_modern", "vgg11"], str(tmp_path / "new" / "reports"), claims=False)
-    written = sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*.html"))
-    assert written == [f"new/reports/{name}" for name in ("index.html", "pages/lenet5_modern.html", "pages/vgg11.html")]
-    index = (tmp_path / "new/reports/index.html").read_text(encoding="utf-8")
-    assert 'href="pages/vgg11.html"' in index and "132.9 M" in index
+def test_all_writes_pages_and_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(papers, "main_nets", lambda: ["lenet5_modern", "vgg11"])  # all of them take minutes
+    folder = tmp_path / "new" / "reports"
+    result = run("--all", "--no-claims", "--device", "RTX 4090", "--dtype", "fp16", "-o", folder)
+    assert result.exit_code == 0 and result.stderr.startswith("wrote 2 pages")
+    written = sorted(str(each.relative_to(folder)) for each in folder.rglob("*.*"))
+    assert written == ["index.html", "pages/lenet5_modern.html", "pages/vgg11.html"]
+    assert 'href="pages/vgg11.html"' in (folder / "index.html").read_text(encoding="utf-8")
+    page = (folder / "pages/vgg11.html").read_text(encoding="utf-8")
+    assert "132.9 M" in page and "Time on RTX 4090, fp16" in page and 'id="claims"' not in page
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["vgg16", "--all"], ["vgg16", "--every"], ["no_such_net"], ["lenet5", "-o", "/no/such/folder/x"]]
+    "arguments",
+    [
+        [],
+        ["vgg16", "--all"],
+        ["vgg16", "--every"],
+        ["no_such_net"],
+        ["lenet5", "-o", "/no/such/folder/x"],
+        ["lenet5", "--device", "abacus"],
+        ["lenet5", "--device", "V100 SXM2 32GB", "--dtype", "bf16"],
+    ],
 )
 def test_wrong_use_is_told_in_a_line(arguments: list[str]) -> None:
     result = run(*arguments)
