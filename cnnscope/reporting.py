@@ -14,7 +14,6 @@ from .analyses.memory import OpMemory, memory
 from .analyses.rooflines import KernelTime, roofline
 from .comparing import Compared, compare
 from .devices import device as device_of
-from .errors import UnusableInput
 from .graph import ModelGraph
 from .papers import Paper
 from .table import Table
@@ -173,17 +172,18 @@ def report(
     return Report(graph, target, paper, claims, roof, confirmed)
 
 
-def under_roof(graph: ModelGraph, device: str, *, dtype: str = "fp32") -> Roofline:
-    """How long the kernels of a graph take on a device, for a report.
+def under_roof(graph: ModelGraph, device: str) -> Roofline | None:
+    """How long the kernels of a graph take on a device, in the types that they were traced in.
+
+    The roof is that of the precision in which most is computed. None where nobody says what the device does in it.
 
     Raises:
-        UnknownDevice, UnusableInput: no such device or dtype, or nobody says what it does at most in it.
+        UnknownDevice: nobody knows a device of that name.
     """
     found = device_of(device)
-    times = roofline(graph, found, dtype=dtype)
-    rate = found.rate("fp16" if dtype == "amp" else dtype)
-    if rate is None or found.bandwidth is None:
-        raise UnusableInput(
-            f"nobody says what {found.name} does at most in {dtype}; 'cnnscope devices' shows what is known"
-        )
-    return Roofline(f"{found.name}, {dtype}", rate, found.bandwidth, times)
+    times = roofline(graph, found)
+    busiest = max(times.values(), key=lambda kernel: kernel.flops or 0, default=None)
+    rate = None if busiest is None else found.rate(busiest.precision)
+    if busiest is None or rate is None or found.bandwidth is None:
+        return None
+    return Roofline(f"{found.name}, {busiest.precision}", rate, found.bandwidth, times)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..reporting import Report
 
 
-DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp")
-
-
 @click.command()
 @click.argument("model", required=False)
 @click.option("--input", "inputs", multiple=True, metavar="SHAPE", help="What goes in, with batch: 1x3x224x224.")
@@ -29,9 +26,12 @@ DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp")
 )
 @click.option("--claims/--no-claims", default=True, help="Hold what others print against the graph.", show_default=True)
 @click.option(
-    "--device", default="H200", show_default=True, metavar="NAME", help="One of 'cnnscope devices', or a device file."
+    "--device",
+    default="H200",
+    show_default=True,
+    metavar="NAME",
+    help="One of 'cnnscope devices', or a file: for its time.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), default="fp32", show_default=True, help="For its time.")
 @click.option("--all", "all_", is_flag=True, help="A page for each main net of the zoo, and an index.")
 @click.option("--every", is_flag=True, help="With --all: for every net of the zoo.")
 @takes_run
@@ -44,7 +44,6 @@ def report(
     batch_size: int | None,
     claims: bool,
     device: str,
-    dtype: str,
     all_: bool,
     every: bool,
     output: str | None,
@@ -59,7 +58,7 @@ def report(
         raise click.UsageError("name one MODEL, or give --all, to which --every belongs")
     if all_ and (inputs or batch_size or run):
         raise click.UsageError("--all takes every net as its paper has it; leave out inputs and training")
-    gather = _Gathering(_nets() if claims else None, device, dtype)
+    gather = _Gathering(_nets() if claims else None, device)
     if all_:
         _write_all(_names(every), output or "reports", gather)
         return
@@ -75,7 +74,6 @@ class _Gathering(NamedTuple):
 
     nets: Nets | None
     device: str
-    dtype: str
 
     def __call__(
         self,
@@ -95,7 +93,7 @@ class _Gathering(NamedTuple):
             from .. import claims
 
             verdicts = claims.tabled(claims.verdicts(claims.on_net(found.name if known else model), self.nets))
-        roof = under_roof(found.graph, self.device, dtype=self.dtype)
+        roof = under_roof(found.graph, self.device)
         return report(found.graph, target=model, paper=paper(model) if known else None, claims=verdicts, roof=roof)
 
 
