@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .analyses.liveness import Timeline, timeline
 from .analyses.memory import OpMemory, memory
+from .analyses.rooflines import KernelTime, roofline
 from .comparing import Compared, compare
+from .devices import device as device_of
 from .graph import ModelGraph
 from .papers import Paper
 from .table import Table
@@ -22,15 +24,12 @@ if TYPE_CHECKING:
 
 
 class Roofline(NamedTuple):
-    """Predicted seconds of every kernel on a device, and what the device does at most: FLOPs and bytes in a second.
-
-    times: a table of kernels by the name of their operator, with columns flops, bytes, seconds and bound.
-    """
+    """Predicted seconds of every kernel on a device, and what the device does at most: FLOPs and bytes in a second."""
 
     device: str
     rate: float
     bandwidth: float
-    times: Table[Any]
+    times: Table[KernelTime]
 
 
 class Claimed(NamedTuple):
@@ -59,22 +58,22 @@ class Summary(NamedTuple):
 class Report:
     """One model with all that is known of it. Shows itself in a notebook; ``html()`` is the page.
 
-    target: what the command line calls it. claims: None where the ledger was not asked. roofline: None where no device
-    was named. confirmed: a table of predicted and measured figures for each record; empty where nothing is measured.
+    target: what the command line calls it. claims: None where the ledger was not asked. roof: None where no device was
+    named. confirmed: a table of predicted and measured figures for each record; empty where nothing is measured.
     """
 
     graph: ModelGraph
     target: str = ""
     paper: Paper | None = None
     claims: Table[Verdict] | None = None
-    roofline: Roofline | None = None
+    roof: Roofline | None = None
     confirmed: Sequence[Table[Any]] = ()
 
     @cached_property
     def layers(self) -> Table[Any]:
         """Every layer with its costs, and with its time where a device is named."""
         found = by_layer(self.graph)
-        return found if self.roofline is None else timed(found, self.roofline.times)
+        return found if self.roof is None else timed(found, self.roof.times)
 
     @cached_property
     def totals(self) -> Compared:
@@ -157,7 +156,7 @@ def report(
     target: str = "",
     paper: Paper | None = None,
     claims: Table[Verdict] | None = None,
-    roofline: Roofline | None = None,
+    roof: Roofline | None = None,
     confirmed: Sequence[Table[Any]] = (),
 ) -> Report:
     """Everything about one traced model.
@@ -167,7 +166,24 @@ def report(
         target: how the command line names the model, for the page to say how it was made.
         paper: where the architecture is from; ``paper("vgg16")`` knows it of the zoo.
         claims: verdicts of ``check`` that belong to it.
-        roofline: how long its kernels take on a device.
+        roof: how long its kernels take on a device, as ``under_roof`` gives it.
         confirmed: tables of predicted figures beside measured ones.
     """
-    return Report(graph, target, paper, claims, roofline, confirmed)
+    return Report(graph, target, paper, claims, roof, confirmed)
+
+
+def under_roof(graph: ModelGraph, device: str) -> Roofline | None:
+    """How long the kernels of a graph take on a device, in the types that they were traced in.
+
+    The roof is that of the precision in which most is computed. None where nobody says what the device does in it.
+
+    Raises:
+        UnknownDevice: nobody knows a device of that name.
+    """
+    found = device_of(device)
+    times = roofline(graph, found)
+    busiest = max(times.values(), key=lambda kernel: kernel.flops or 0, default=None)
+    rate = None if busiest is None else found.rate(busiest.precision)
+    if busiest is None or rate is None or found.bandwidth is None:
+        return None
+    return Roofline(f"{found.name}, {busiest.precision}", rate, found.bandwidth, times)

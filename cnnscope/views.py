@@ -12,6 +12,7 @@ from .analyses.depths import depth
 from .analyses.layering import Layer, allocated, layers
 from .analyses.parameters import params
 from .analyses.receptive import receptive_field
+from .analyses.rooflines import KernelTime
 from .analyses.shape import shapes
 from .graph import ModelGraph, Op, Shape
 from .render.cells import find
@@ -79,7 +80,7 @@ def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None
     return joined.table("layers", rows, FullLayer, graph)
 
 
-def timed(found: Table[FullLayer], times: Table[Any]) -> Table[TimedLayer]:
+def timed(found: Table[FullLayer], times: Table[KernelTime]) -> Table[TimedLayer]:
     """The layers with the seconds of their kernels, which ``times`` has by operator; unknown where one of these is."""
     rows = [TimedLayer(**_values(row), seconds=_seconds(row, times)) for row in found.values()]
     total = TimedLayer(**_values(found.total), seconds=times.total.seconds)
@@ -90,9 +91,10 @@ def _values(row: FullLayer) -> dict[str, Any]:
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(FullLayer)}
 
 
-def _seconds(row: FullLayer, times: Table[Any]) -> float | None:
+def _seconds(row: FullLayer, times: Table[KernelTime]) -> float | None:
     found = [times[op].seconds for op in row.ops if op in times]
-    return None if None in found else sum(found)
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def by_op(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullOp]:

@@ -17,10 +17,10 @@ from cnnscope import budgets, render
 from cnnscope.analyses.liveness import timeline
 from cnnscope.analyses.memory import memory
 from cnnscope.cli import main
-from cnnscope.cli.views import by_layer, by_op
 from cnnscope.render.memories import picture
 from cnnscope.render.timeline_drawings import drawing
 from cnnscope.tracing import trace
+from cnnscope.views import by_layer, by_op
 
 NAMES = {
     "tag": "<script>alert(1)</script>",

@@ -16,15 +16,14 @@ from test_diagram import traced
 from torch import Tensor, linalg, nn
 
 import cnnscope
-from cnnscope import zoo
+from cnnscope import devices, papers, zoo
 from cnnscope.cli import main
-from cnnscope.cli.reporting import _write_all
 from cnnscope.errors import CnnscopeError
 from cnnscope.papers import main_nets, paper
 from cnnscope.render.page import tables
 from cnnscope.render.page.drawings import sheet
 from cnnscope.render.page.theming import Palette, dark
-from cnnscope.reporting import report
+from cnnscope.reporting import report, under_roof
 
 needs_charts = pytest.mark.skipif(not find_spec("vl_convert"), reason="charts need the extra png")
 
@@ -130,16 +129,29 @@ def test_the_page_holds_all_that_it_needs(tmp_path: Path) -> None:
 
 
 @needs_charts
-def test_all_writes_pages_and_an_index(tmp_path: Path) -> None:
-    _write_all(["lenet5_modern", "vgg11"], str(tmp_path / "new" / "reports"), claims=False)
-    written = sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*.html"))
-    assert written == [f"new/reports/{name}" for name in ("index.html", "pages/lenet5_modern.html", "pages/vgg11.html")]
-    index = (tmp_path / "new/reports/index.html").read_text(encoding="utf-8")
-    assert 'href="pages/vgg11.html"' in index and "132.9 M" in index
+def test_all_writes_pages_and_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(papers, "main_nets", lambda: ["lenet5_modern", "vgg11"])  # all of them take minutes
+    folder = tmp_path / "new" / "reports"
+    result = run("--all", "--no-claims", "--device", "RTX 4090", "-o", folder)
+    assert result.exit_code == 0 and result.stderr.startswith("wrote 2 pages")
+    written = sorted(str(each.relative_to(folder)) for each in folder.rglob("*.*"))
+    assert written == ["index.html", "pages/lenet5_modern.html", "pages/vgg11.html"]
+    assert 'href="pages/vgg11.html"' in (folder / "index.html").read_text(encoding="utf-8")
+    page = (folder / "pages/vgg11.html").read_text(encoding="utf-8")
+    assert "132.9 M" in page and "Time on RTX 4090, fp32" in page and 'id="claims"' not in page
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["vgg16", "--all"], ["vgg16", "--every"], ["no_such_net"], ["lenet5", "-o", "/no/such/folder/x"]]
+    "arguments",
+    [
+        [],
+        ["vgg16", "--all"],
+        ["vgg16", "--every"],
+        ["no_such_net"],
+        ["lenet5", "-o", "/no/such/folder/x"],
+        ["lenet5", "--device", "abacus"],
+        ["--all", "--train"],
+    ],
 )
 def test_wrong_use_is_told_in_a_line(arguments: list[str]) -> None:
     result = run(*arguments)
@@ -153,6 +165,21 @@ def test_without_the_charts_library_the_error_says_what_to_install(
     with pytest.raises(CnnscopeError, match=r"pip install 'cnnscope\[png\]'"):
         report(traced("lenet5_modern")).save(str(tmp_path / "x.html"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype, precision", [(None, "fp32"), ("fp16", "fp16")])
+def test_the_roof_is_that_of_the_type_that_is_computed_in(dtype: str | None, precision: str) -> None:
+    graph = cnnscope.trace(cnnscope.build("vgg11"), (1, 3, 224, 224), dtype=dtype)
+    found, device = under_roof(graph, "RTX 4090"), devices.device("RTX 4090")
+    assert found is not None and (found.device, found.rate) == (f"RTX 4090, {precision}", device.rates[precision])
+    assert all(kernel.flops / kernel.seconds <= found.rate for kernel in found.times.values() if kernel.flops)
+    layers = report(graph, roof=found).layers
+    assert sum(row.seconds for row in layers.values()) == pytest.approx(found.times.total.seconds)
+
+
+def test_a_device_of_which_the_sheet_is_silent_has_no_roof(tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text('[[device]]\nname = "Odd"\nrates = { fp16 = 1 }\nbandwidth = 1\n')
+    assert under_roof(traced("lenet5_modern"), str(tmp_path / "odd.toml")) is None
 
 
 @needs_charts

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .common import takes_run, traced
+from .common import deliver, takes_run, traced, without_cache
 from .picturing import file_name
 
 if TYPE_CHECKING:
@@ -24,9 +25,17 @@ if TYPE_CHECKING:
     "--batch-size", "-b", type=click.IntRange(min=1), metavar="N", help="Replaces the first size of every input."
 )
 @click.option("--claims/--no-claims", default=True, help="Hold what others print against the graph.", show_default=True)
+@click.option(
+    "--device",
+    default="H200",
+    show_default=True,
+    metavar="NAME",
+    help="One of 'cnnscope devices', or a file: for its time.",
+)
 @click.option("--all", "all_", is_flag=True, help="A page for each main net of the zoo, and an index.")
 @click.option("--every", is_flag=True, help="With --all: for every net of the zoo.")
 @takes_run
+@without_cache
 @click.option("--output", "-o", metavar="FILE", help="By default MODEL.html; with --all a folder, by default reports.")
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def report(
@@ -34,6 +43,7 @@ def report(
     inputs: tuple[str, ...],
     batch_size: int | None,
     claims: bool,
+    device: str,
     all_: bool,
     every: bool,
     output: str | None,
@@ -48,34 +58,43 @@ def report(
         raise click.UsageError("name one MODEL, or give --all, to which --every belongs")
     if all_ and (inputs or batch_size or run):
         raise click.UsageError("--all takes every net as its paper has it; leave out inputs and training")
+    gather = _Gathering(_nets() if claims else None, device)
     if all_:
-        _write_all(_names(every), output or "reports", claims)
+        _write_all(_names(every), output or "reports", gather)
         return
     assert model is not None
-    made = _report(model, inputs, batch_size, run, _nets() if claims else None)
-    from .common import deliver
-
     output = output or f"{file_name(model)}.html"
-    deliver(made.html(), output)
+    deliver(gather(model, inputs, batch_size, run).html(), output)
     if output != "-":
         click.echo(f"wrote {output}", err=True)
 
 
-def _report(
-    model: str, inputs: tuple[str, ...], batch_size: int | None, run: dict[str, Any], nets: Nets | None
-) -> Report:
-    """The report on what ``model`` names; papers and claims are about the zoo's nets and the libraries', no others."""
-    from ..papers import paper
-    from ..reporting import report
+class _Gathering(NamedTuple):
+    """What belongs to a report beside the graph: whether claims are asked, and for which device time is predicted."""
 
-    found = traced(model, inputs, batch_size, **run)
-    known = ":" not in model and not model.endswith(".py")
-    verdicts = None
-    if nets is not None and (known or model.startswith(("torchvision:", "timm:"))):
-        from .. import claims
+    nets: Nets | None
+    device: str
 
-        verdicts = claims.tabled(claims.verdicts(claims.on_net(found.name if known else model), nets))
-    return report(found.graph, target=model, paper=paper(model) if known else None, claims=verdicts)
+    def __call__(
+        self,
+        model: str,
+        inputs: tuple[str, ...] = (),
+        batch_size: int | None = None,
+        run: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Report:
+        """The report on what ``model`` names; papers and claims are those of the zoo and of libraries alone."""
+        from ..papers import paper
+        from ..reporting import report, under_roof
+
+        found = traced(model, inputs, batch_size, **run)
+        known = ":" not in model and not model.endswith((".py", ".pt2", ".onnx"))
+        verdicts = None
+        if self.nets is not None and (known or model.startswith(("torchvision:", "timm:"))):
+            from .. import claims
+
+            verdicts = claims.tabled(claims.verdicts(claims.on_net(found.name if known else model), self.nets))
+        roof = under_roof(found.graph, self.device)
+        return report(found.graph, target=model, paper=paper(model) if known else None, claims=verdicts, roof=roof)
 
 
 def _nets() -> Nets:
@@ -91,7 +110,7 @@ def _names(every: bool) -> list[str]:
     return zoo.names() if every else main_nets()
 
 
-def _write_all(names: Sequence[str], folder: str, claims: bool) -> None:
+def _write_all(names: Sequence[str], folder: str, gather: _Gathering) -> None:
     """A page for each net under ``folder``/pages, and ``folder``/index.html."""
     from ..errors import UnwritableOutput
     from ..outputs import write
@@ -103,10 +122,9 @@ def _write_all(names: Sequence[str], folder: str, claims: bool) -> None:
         raise UnwritableOutput(
             f"cannot make the folder {folder!r}: {(error.strerror or str(error)).lower()}"
         ) from error
-    nets = _nets() if claims else None
     entries = []
     for name in _progress(names):
-        made = _report(name, (), None, {}, nets)
+        made = gather(name)
         made.save(os.path.join(folder, "pages", f"{file_name(name)}.html"))
         entries.append((f"pages/{file_name(name)}.html", made.summary()))
     write(os.path.join(folder, "index.html"), index(entries))

@@ -66,8 +66,8 @@ def page(report: Report) -> str:
         confirmed=[_grid(table) for table in report.confirmed],
         data=_json(_data(report, sheets)),
         palette=palette.css(),
-        scripts=[text(f"{name}.js") for name in _SCRIPTS],
-        style=text("style.css"),
+        scripts=[lean(f"{name}.js") for name in _SCRIPTS],
+        style=lean("style.css"),
     )  # fmt: skip
 
 
@@ -84,7 +84,14 @@ def environment() -> Environment:
     return made
 
 
+def lean(name: str) -> str:
+    """A program or a style without what only its authors read: indentation, and comments on lines of their own."""
+    lines = (line.strip() for line in text(name).splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
 def text(name: str) -> str:
+    """A file of the folder of templates."""
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -119,25 +126,28 @@ def _charts(report: Report, palette: Palette) -> dict[str, str]:
         words = short(f"peak {binary(line.peak)}: {report.graph.ops[line.peak_at].name}")
         spec = charts.memory(moving, line.peak_at, words)
         found["memory"] = drawn(spec, label=f"Memory over time, {words}", prefix="memory", palette=palette)
-    roof = report.roofline
+    roof = report.roof
     if roof is not None:
         points = _points(report, roof)
-        label = f"Roofline of {roof.device}: {len(points)} layers"
+        label = f"Roofline of {roof.device}; the table has the times"
         spec = charts.roofline(points, roof.rate, roof.bandwidth)
         found["roofline"] = drawn(spec, label=label, prefix="roof", palette=palette)
     return found
 
 
 def _points(report: Report, roof: Roofline) -> list[charts.Point]:
-    """The layers by their arithmetic intensity and the rate that they are predicted to reach."""
-    found = []
+    """The layers by their arithmetic intensity and the rate that they are predicted to reach; equal ones are one."""
+    found: dict[tuple[str, str, str], charts.Point] = {}
     for i, row in enumerate(report.layers.values()):
         kernels = [roof.times[op] for op in row.ops if op in roof.times]
         flops, moved = (sum(getattr(each, name) or 0 for each in kernels) for name in ("flops", "bytes"))
         if flops and moved and row.seconds:
-            longest = max(kernels, key=lambda each: each.seconds or 0)
-            found.append(charts.Point(i, flops / moved, flops / row.seconds, row.seconds, longest.bound or ""))
-    return found
+            bound = max(kernels, key=lambda each: each.seconds or 0).bound or ""
+            point = charts.Point(i, flops / moved, flops / row.seconds, row.seconds, bound)
+            place = f"{point.intensity:.3g}", f"{point.rate:.3g}", bound
+            same = found.get(place, point._replace(seconds=0.0))
+            found[place] = same._replace(seconds=same.seconds + point.seconds)
+    return list(found.values())
 
 
 def _bars(report: Report) -> list[charts.Bar]:

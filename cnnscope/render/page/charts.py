@@ -163,7 +163,10 @@ def _mark(x: float, y: float, words: str, *, right: bool) -> list[Spec]:
 
 
 class Point(NamedTuple):
-    """One layer under a roof. row: its number in the table; intensity: FLOPs a byte; rate: FLOPs a second."""
+    """Equal layers under a roof.
+
+    row: number of the first one in the table; intensity: FLOPs a byte; rate: FLOPs a second; seconds: of all of them.
+    """
 
     row: int
     intensity: float

@@ -9,7 +9,7 @@ from ... import __version__
 from ...comparing import accuracies, cited
 from ...units import binary, si
 from .. import bubbles
-from . import environment, text
+from . import environment, lean
 from .tables import short
 from .theming import Palette, parsed, written
 
@@ -38,8 +38,8 @@ def index(entries: Sequence[tuple[str, Summary]]) -> str:
         rows=[(address, summary, _figures(summary, errors.get(summary.name))) for address, summary in entries],
         picture=picture,
         palette=palette.css(),
-        style=text("style.css"),
-        scripts=[text("theme.js"), text("index.js")],
+        style=lean("style.css"),
+        scripts=[lean("theme.js"), lean("index.js")],
         short=short,
     )  # fmt: skip
 
