@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..errors import CnnscopeError
 from ..records import Measurement
 from .bubble_labels import Box, Circle, Line, leader, place
-from .diagram.metrics import width
+from .canvas.metrics import width
 
 
 class Measure(NamedTuple):
