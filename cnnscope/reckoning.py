@@ -75,7 +75,7 @@ def _row(name: str, record: Measurement, graph: ModelGraph | None) -> Reckoned:
     values = {quantity: measured_value(record, quantity) for quantity in QUANTITIES}
     ranges = prediction(graph, record).ranges if graph is not None else {}
     errors = {quantity: error_of(ranges.get(quantity), values[quantity]) for quantity in QUANTITIES}
-    macs = layers(graph).total.macs if graph is not None and not record.settings.train else None
+    macs = layers(graph).total.macs if graph is not None else None
     time = values["time"]
     return Reckoned(
         name.removesuffix(".json"),
