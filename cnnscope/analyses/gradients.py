@@ -12,7 +12,6 @@ from .kernels import (
     Cpu,
     Extra,
     Kernel,
-    covers,
     data_gradient,
     doubtful,
     reduces_stride,
@@ -49,18 +48,25 @@ def backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
     return Extra(max(peak - results, 0) + waiting, exact, f"oneDNN {' and '.join(names)}")
 
 
+def product_scratch(cpu: Cpu) -> int:
+    """A bound on what a matrix product keeps for each thread."""
+    return cpu.threads * (256 << 10) + _PAGE
+
+
 def of_data(c: Convolution, kernel: Kernel, cpu: Cpu) -> tuple[int, int, bool]:
     """Bytes while the kernel runs, bytes while the result is copied back (the result included), and if exactly."""
     plain = data_bytes(c, c.inputs, c.source, 1)
     if kernel.name == "gemm":
         return _unbounded_columns(c, cpu, over_outputs=True) + plain, 2 * plain, False
     weight = weight_bytes(c, kernel)
-    if kernel.name.endswith("last"):
+    if kernel.name == "product":
+        return weight + plain + product_scratch(cpu), 3 * plain, False
+    if kernel.last:
         scratch = cpu.threads * (up(ITEM * c.outputs * _with_halo(c), _PAGE) + 10 * _PAGE + 6144) + 48
         return data_bytes(c, c.outputs, c.result, 1) + weight + plain + scratch, 3 * plain, False
     blocked = data_bytes(c, c.inputs, c.source, kernel.block)
     held = data_bytes(c, c.outputs, c.result, kernel.block) + weight + blocked
-    return held, blocked + plain, not (covers(c) or doubtful(c))
+    return held, blocked + plain, not doubtful(c)
 
 
 def _with_halo(c: Convolution) -> int:
@@ -89,9 +95,12 @@ def of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> tuple[int
         scratch = (cpu.threads if spread else 1) * 4 * plain + SLACK + _unbounded_columns(c, cpu, over_outputs=False)
         return max(plain + sums + scratch, 2 * plain + 2 * sums), True
     blocked = weight_bytes(c, kernel)
+    if kernel.name == "product":
+        held = data_bytes(c, c.inputs, c.source, 1) + plain + product_scratch(cpu) + sums
+        return max(held, 3 * plain + 2 * sums), False
     held = data_bytes(c, c.outputs, c.result, kernel.block) + source_bytes(c, kernel) + blocked + sums
     held += _scratch_of_weight(c, kernel, cpu, bias)
-    return max(held, blocked + plain + 2 * sums), kernel.block == cpu.lanes and not covers(c) and not doubtful(c)
+    return max(held, blocked + plain + 2 * sums), kernel.block == cpu.lanes and not doubtful(c)
 
 
 def _scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> int:

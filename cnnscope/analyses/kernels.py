@@ -93,10 +93,11 @@ class Extra(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A kernel of oneDNN. block: channels in a block, 0 where it works on the plain layout."""
+    """A kernel of oneDNN. block: channels in a block, 0 in the plain layout; last: data with channels last instead."""
 
     name: str
     block: int = 0
+    last: bool = False
 
 
 def convolution(op: Op) -> Convolution:
@@ -135,10 +136,12 @@ def by_onednn(c: Convolution, threads: int, transposed: bool = False, output_pad
 def forward(c: Convolution, lanes: int) -> Kernel:
     """The kernel of the forward pass in the plain layout (channels first)."""
     into, out = c.per_group
+    if covers(c):
+        return Kernel("product", 1, last=True)
     if not _fits(c, lanes):
         return Kernel("gemm")
     if c.groups > 1 and into == out == 1:
-        return Kernel("depthwise", lanes) if len(c.kernel) < 3 else Kernel("depthwise, channels last", lanes)
+        return Kernel("depthwise", lanes) if len(c.kernel) < 3 else Kernel("depthwise", lanes, last=True)
     if c.groups == 1:
         return _dense(c, lanes)
     if out % 8 == 0 and c.padding[-1] <= 3 and (into <= 3 or (lanes == 8 and into in (5, 6, 7))):
@@ -177,19 +180,21 @@ def doubtful(c: Convolution) -> bool:
 
 
 def covers(c: Convolution) -> bool:
-    """The kernel covers the whole input: oneDNN may compute it as a matrix product."""
-    return c.kernel == c.source and not any(c.padding) and c.batch > 1
+    """The kernel, a large one, covers the whole input: a matrix product, as in a fully connected layer."""
+    return c.kernel == c.source and min(c.kernel) >= 6 and not any(c.padding) and c.batch > 1 and c.groups == 1
 
 
 def data_gradient(c: Convolution, lanes: int) -> Kernel:
     """The kernel of the gradient of the input."""
     kernel = forward(c, lanes)
     into, out = c.per_group
+    if kernel.name == "product":
+        return kernel
     if kernel.name == "depthwise":
         return Kernel("gemm") if c.dilated else kernel
     wide = c.groups == 1 or max(into, out) > 16 or (out > 8 and not into == out == 16)
     if c.strided and lanes == 16 and len(c.kernel) == 2 and wide:
-        return Kernel("strided, channels last", lanes)
+        return Kernel("strided", 16, last=True)
     if kernel.name == "first":
         return Kernel("direct", lanes) if c.groups == 1 else Kernel("gemm")
     return kernel

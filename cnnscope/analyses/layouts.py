@@ -61,10 +61,10 @@ def weight_bytes(c: Convolution, kernel: Kernel) -> int:
     block, window = kernel.block, ITEM * math.prod(c.kernel)
     if kernel.name == "gemm":
         return 0
-    if kernel.name.startswith("depthwise"):
+    if kernel.name == "depthwise":
         return window * up(c.groups, block)
     if kernel.name == "first":
         return window * up(c.outputs, block) * into
-    if kernel.name == "strided, channels last":
+    if kernel.name == "strided":
         return window * c.groups * out * up(into, 16)
     return window * c.groups * up(out, block) * up(into, block)

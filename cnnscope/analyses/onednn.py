@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from ..graph import ITEM_BYTES, Op
-from .gradients import backward, last_backward, of_data
+from .gradients import backward, last_backward, of_data, product_scratch
 from .kernels import (
     ITEM,
     SLACK,
@@ -21,7 +21,6 @@ from .kernels import (
     Extra,
     by_onednn,
     convolution,
-    covers,
     data_gradient,
     doubtful,
     forward,
@@ -57,21 +56,22 @@ def _forward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
     if op.attrs["transposed"]:
         return _transposed(op, c, cpu, waiting)
     kernel = forward(c, cpu.lanes)
-    result, plain = data_bytes(c, c.outputs, c.result, kernel.block), data_bytes(c, c.outputs, c.result, 1)
-    exact = kernel.name not in ("gemm", "depthwise, channels last") and not covers(c) and not doubtful(c)
+    plain = data_bytes(c, c.outputs, c.result, 1)
+    if kernel.last:
+        held = data_bytes(c, c.inputs, c.source, 1) + weight_bytes(c, kernel) + plain
+        held += product_scratch(cpu) if kernel.name == "product" else 0
+        return Extra(max(held, 3 * plain) - plain + waiting, False, f"oneDNN {kernel.name}")
     if kernel.name == "gemm":
-        held = _columns(c, cpu) + plain
-    elif kernel.name.endswith("last"):
-        held = max(data_bytes(c, c.inputs, c.source, 1) + weight_bytes(c, kernel) + plain, 3 * plain)
-    else:
-        held = source_bytes(c, kernel) + weight_bytes(c, kernel) + result
-        if bias and c.outputs % kernel.block and (c.groups == 1 or kernel.name == "depthwise"):
-            held += ITEM * up(c.outputs, kernel.block) + SLACK
-        if reduces_stride(c):
-            held += cpu.threads * ITEM * up(c.inputs, kernel.block) * math.prod(c.result) + SLACK
-        if doubtful(c):
-            held = max(held, _columns(c, cpu) + plain)
-    return Extra(max(held, result + plain) - plain + waiting, exact, f"oneDNN {kernel.name}")
+        return Extra(max(_columns(c, cpu), plain) + waiting, False, "oneDNN gemm")
+    result = data_bytes(c, c.outputs, c.result, kernel.block)
+    held = source_bytes(c, kernel) + weight_bytes(c, kernel) + result
+    if bias and c.outputs % kernel.block and (c.groups == 1 or kernel.name == "depthwise"):
+        held += ITEM * up(c.outputs, kernel.block) + SLACK
+    if reduces_stride(c):
+        held += cpu.threads * ITEM * up(c.inputs, kernel.block) * math.prod(c.result) + SLACK
+    if doubtful(c):
+        held = max(held, _columns(c, cpu) + plain)
+    return Extra(max(held, result + plain) - plain + waiting, not doubtful(c), f"oneDNN {kernel.name}")
 
 
 def _columns(c: Convolution, cpu: Cpu) -> int:
@@ -86,7 +86,7 @@ def _transposed(op: Op, c: Convolution, cpu: Cpu, waiting: int) -> Extra:
     kernel = data_gradient(c, cpu.lanes)
     plain = data_bytes(c, c.inputs, c.source, 1)
     held, after, exact = of_data(c, kernel, cpu)
-    if op.input("bias") is not None and kernel.block and not kernel.name.endswith("last"):
+    if op.input("bias") is not None and kernel.block and not kernel.last:
         held += data_bytes(c, c.inputs, c.source, kernel.block) + SLACK
     return Extra(max(held, after) - plain + waiting, exact, f"oneDNN transposed {kernel.name}")
 
