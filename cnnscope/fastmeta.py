@@ -58,7 +58,9 @@ def _convolution(
         room = size + 2 * padding[i] - reach
         if stride[i] < 1 or dilation[i] < 1 or padding[i] < 0 or (room < 0 and not transposed):
             return None
-        sizes.append((size - 1) * stride[i] - 2 * padding[i] + reach + extra[i] if transposed else room // stride[i] + 1)
+        sizes.append(
+            (size - 1) * stride[i] - 2 * padding[i] + reach + extra[i] if transposed else room // stride[i] + 1
+        )
     if min(sizes) < 1:
         return None
     shape = (x.shape[0], outs, *sizes)
