@@ -116,8 +116,8 @@ class Cache:
 
 def _net(model: Any, graph: Any) -> Net:
     from cnnscope.analyses.costs import cost
-    from cnnscope.autocasting import program
     from cnnscope.kernels import kernels
+    from cnnscope.precisions import program
 
     costs = cost(graph)
     macs = {op.name: costs[op.name].macs or 0 for op in graph}

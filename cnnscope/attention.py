@@ -35,11 +35,13 @@ class _Attention(NamedTuple):
         return self.query, self.key, self.value
 
     def is_regular(self, grouped: bool) -> bool:
-        """Four dimensions, one dtype, batch and heads alike (or heads in groups), and nothing empty."""
+        """Four dimensions, one type, batch and heads alike (or heads in groups), nothing empty, a mask that fits."""
         q, k, v = self.tensors
         if not q.dim() == k.dim() == v.dim() == 4 or not q.dtype == k.dtype == v.dtype:
             return False
         if not q.shape[0] == k.shape[0] == v.shape[0] or 0 in (q.shape[2], k.shape[2]):
+            return False
+        if not self.mask_is_typed():
             return False
         if self.grouped and grouped:
             return k.shape[1] == v.shape[1] and q.shape[1] % k.shape[1] == 0
@@ -60,6 +62,9 @@ class _Attention(NamedTuple):
         if self.mask.requires_grad or len(mask) not in (2, 4):
             return False
         return all(size in (1, want) for size, want in zip(reversed(mask), (k[2], q[2], q[1], q[0]), strict=False))
+
+    def mask_is_typed(self) -> bool:
+        return self.mask is None or self.mask.dtype in (torch.bool, torch.float32, self.query.dtype)
 
     def additive_mask(self) -> torch.Tensor | None:
         mask = self.mask

@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from .analyses.rooflines import roofline
-from .autocasting import program
 from .devices import Device, as_toml, device
 from .efficiencies import KINDS, PRODUCTS, Efficiencies
 from .errors import UnknownDevice, UnusableInput
 from .kernels import Kernel, kernels
+from .precisions import program
 from .probes import Probe, Product, Sum, probes
 from .tracing import trace
 from .zoo import build, entry

@@ -1,16 +1,14 @@
-"""Mixed precision for tensors without data: ``torch.autocast`` takes effect in a trace, the model's own too.
+"""What autocast does to the arguments of an operator, for tensors without data.
 
 Real autocast looks at where a tensor is and leaves tensors on meta alone. Here they count as tensors of the device that
-is traced for: the same casts, the same cache of cast weights, freed when the outermost context ends.
+is traced for: the same casts in the same order, the same cache of cast weights.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -30,50 +28,12 @@ class _Here(threading.local):
         self.casts: dict[int, tuple[Any, torch.Tensor]] = {}
 
 
-_here = _Here()
-
-
-@contextlib.contextmanager
-def autocast_followed(device: str) -> Iterator[None]:
-    """Let ``torch.autocast(device)`` and ``torch.autocast("meta")`` act on tensors without data in this thread.
-
-    No autocast is in force at first; the state around is put back at the end.
-    """
-    before = _here.device, _here.casts, AUTOCAST.is_on(), _nested(0), torch.is_autocast_cache_enabled()
-    kept = [(each, torch.is_autocast_enabled(each), torch.get_autocast_dtype(each)) for each in ("cpu", "cuda")]
-    with _functions_replaced():
-        _here.device, _here.casts = device, {}
-        for each, _, _ in kept:
-            torch.set_autocast_enabled(each, False)
-        torch.set_autocast_cache_enabled(True)
-        try:
-            yield
-        finally:
-            for each, enabled, dtype in kept:
-                torch.set_autocast_enabled(each, enabled)
-                torch.set_autocast_dtype(each, dtype)
-            _here.device, _here.casts, on, depth, caching = before
-            AUTOCAST.switch(on)
-            _nested(depth)
-            torch.set_autocast_cache_enabled(caching)
-
-
-def _nested(depth: int) -> int:
-    """Set how many autocast contexts surround this thread; how many did."""
-    before: int = torch.autocast_increment_nesting() - 1
-    for _ in range(before + 1):
-        torch.autocast_decrement_nesting()
-    for _ in range(depth):
-        torch.autocast_increment_nesting()
-    return before
-
-
-# -- casts ------------------------------------------------------------------------------------------------------------
+here = _Here()
 
 
 def _is_eligible(value: Any) -> bool:
     """Whether autocast touches it: a floating-point tensor of the device, but no double."""
-    if not isinstance(value, torch.Tensor) or not (value.is_meta or value.device.type == _here.device):
+    if not isinstance(value, torch.Tensor) or not (value.is_meta or value.device.type == here.device):
         return False
     return value.is_floating_point() and value.dtype is not torch.float64
 
@@ -86,11 +46,11 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
         return value
     if dtype is not _lower_precision() or not _is_weight(value):
         return value.to(dtype)
-    reference, cast = _here.casts.get(id(value), (None, None))
+    reference, cast = here.casts.get(id(value), (None, None))
     if reference is None or reference() is not value:
         with torch.enable_grad():  # as torch does: a cast made where no gradient is wanted may be used where one is
             cast = value.to(dtype)
-        _here.casts[id(value)] = weakref.ref(value), cast
+        here.casts[id(value)] = weakref.ref(value), cast
     return cast
 
 
@@ -100,7 +60,7 @@ def _is_weight(tensor: torch.Tensor) -> bool:
 
 
 def _lower_precision() -> torch.dtype:
-    return torch.get_autocast_dtype(_here.device)
+    return torch.get_autocast_dtype(here.device)
 
 
 def _cast_all(dtype: torch.dtype, below: Kernel, args: Any, kwargs: Any) -> Any:
@@ -174,7 +134,7 @@ def _kernel(name: str) -> Kernel:
     policies = {device: _POLICIES[lists[name]] for device, lists in POLICIES.items() if name in lists}
 
     def kernel(below: Kernel, *args: Any, **kwargs: Any) -> Any:
-        policy = policies.get(_here.device)
+        policy = policies.get(here.device)
         if policy is None:
             return below(*args, **kwargs)
         with AUTOCAST.passed():  # what the operator calls itself is not cast again
@@ -184,84 +144,3 @@ def _kernel(name: str) -> Kernel:
 
 
 AUTOCAST = Interception("AutocastXLA", _kernels)
-
-
-# -- what says whether autocast is on ---------------------------------------------------------------------------------
-
-Wrapper = Callable[..., Any]
-
-
-def _for_meta(function: Wrapper, then: Callable[[], None] | None = None) -> Wrapper:
-    """A function of a device's name, for which meta is the device of the trace."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        device = _here.device
-        if not device:
-            return function(*args, **kwargs)
-        args = tuple([device if each == "meta" else each for each in args])
-        result = function(*args, **{name: device if each == "meta" else each for name, each in kwargs.items()})
-        if then is not None:
-            then()
-        return result
-
-    return call
-
-
-def _follow() -> None:
-    AUTOCAST.switch(torch.is_autocast_enabled(_here.device))
-
-
-def _forgetting(clear: Wrapper) -> Wrapper:
-    return lambda: _here.casts.clear() if _here.device else clear()
-
-
-def _on_cuda(answer: bool) -> Callable[[Wrapper], Wrapper]:
-    """What a GPU of this day would answer where there is none."""
-    return lambda function: lambda *args, **kwargs: answer if _here.device == "cuda" else function(*args, **kwargs)
-
-
-def _casting_meta(cast: Wrapper) -> Wrapper:
-    """``custom_fwd`` casts what is on the device that it names."""
-
-    def call(value: Any, device_type: str, dtype: torch.dtype) -> Any:
-        value = cast(value, "meta", dtype) if device_type == _here.device else value
-        return cast(value, device_type, dtype)
-
-    return call
-
-
-_REPLACED: tuple[tuple[Any, str, Callable[[Wrapper], Wrapper]], ...] = (
-    (torch, "is_autocast_enabled", _for_meta),
-    (torch, "get_autocast_dtype", _for_meta),
-    (torch, "set_autocast_dtype", _for_meta),
-    (torch, "set_autocast_enabled", lambda function: _for_meta(function, _follow)),
-    (torch, "clear_autocast_cache", _forgetting),
-    (torch._C, "_is_autocast_available", _for_meta),
-    (torch.cuda.amp.common, "amp_definitely_not_available", _on_cuda(False)),
-    (torch.cuda, "is_bf16_supported", _on_cuda(True)),
-    (torch.amp.autocast_mode, "_cast", _casting_meta),
-)
-_replacing = threading.Lock()
-_originals: list[Any] = []
-_traces = 0
-
-
-@contextlib.contextmanager
-def _functions_replaced() -> Iterator[None]:
-    """Put our functions before torch's own while a trace runs in any thread; in others they do what torch's do."""
-    global _traces
-    with _replacing:
-        if _traces == 0:
-            _originals[:] = [getattr(owner, name) for owner, name, _ in _REPLACED]
-            for (owner, name, wrapper), original in zip(_REPLACED, _originals, strict=True):
-                setattr(owner, name, wrapper(original))
-        _traces += 1
-    try:
-        yield
-    finally:
-        with _replacing:
-            _traces -= 1
-            if _traces == 0:
-                for (owner, name, _), original in zip(_REPLACED, _originals, strict=True):
-                    setattr(owner, name, original)

@@ -49,9 +49,14 @@ def _batch_norm(device: str) -> Any:
     return rule
 
 
+def _gradients(x: Meta, dtype: torch.dtype, wanted: Any) -> Results:
+    """Of input, weight and bias, those that are asked for."""
+    params = Meta((x.shape[1],), (1,), dtype)
+    return [meta if want else None for meta, want in zip((like(x, x.shape), params, params), wanted, strict=True)]
+
+
 def _batch_norm_backward(device: str) -> Any:
     def rule(grad: Meta, x: Meta, w: Meta | None, mean: Any, var: Any, a: Any, b: Any, *rest: Any) -> Results:
-        """Gradients of input, weight and bias, those that are asked for."""
         if not is_dense(x) or not x.dtype.is_floating_point:
             return None
         wanted = rest[-1]
@@ -97,8 +102,7 @@ def _group_norm(x: Meta, w: Meta | None, b: Meta | None, n: int, c: int, inner: 
 def _group_norm_backward(grad: Meta, x: Meta, mean: Meta, rstd: Meta, w: Meta | None, *rest: Any) -> Results:
     if not is_dense(x) or not x.dtype.is_floating_point:
         return None
-    params = Meta((x.shape[1],), (1,), mean.dtype if w is None else w.dtype)
-    return [result if want else None for result, want in zip((like(x, x.shape), params, params), rest[-1], strict=True)]
+    return _gradients(x, mean.dtype if w is None else w.dtype, rest[-1])
 
 
 def _dropout(x: Meta, *_: Any) -> Results:

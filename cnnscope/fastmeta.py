@@ -73,21 +73,23 @@ def _elementwise(x: Meta, *_: Any) -> list[Meta] | None:
 
 
 def _arithmetic(x: Meta, y: Any, *_: Any) -> list[Meta] | None:
-    """Two tensors of one type, or a tensor and a number, which counts as a tensor without dimensions."""
+    """Two tensors, or a tensor and a number; what has no dimensions does not decide the type of what has."""
     if not isinstance(y, Meta):
-        y = Meta((), (), x.dtype) if isinstance(y, (int, float)) else None
-    return None if y is None or x.dtype != y.dtype else _iterated([x, y])
+        return _iterated([x, Meta((), (), x.dtype)]) if isinstance(y, (int, float)) else None
+    if x.dtype == y.dtype or not y.dtype.is_floating_point:
+        return _iterated([x, y]) if x.dtype == y.dtype else None
+    deciding = [each.dtype for each in (x, y) if each.shape] or [x.dtype, y.dtype]
+    return _iterated([x, y], torch.promote_types(deciding[0], deciding[-1]))
 
 
-def _iterated(inputs: list[Meta]) -> list[Meta] | None:
-    dtype = inputs[0].dtype
-    found = iterated(inputs) if dtype.is_floating_point else None
-    return found and [Meta(*found, dtype)]
+def _iterated(inputs: list[Meta], dtype: torch.dtype | None = None) -> list[Meta] | None:
+    found = iterated(inputs) if inputs[0].dtype.is_floating_point else None
+    return found and [Meta(*found, dtype or inputs[0].dtype)]
 
 
 def _loss(x: Meta, y: Meta, reduction: int = 1, *_: Any) -> Results:
     """A loss is made element by element and reduced into the same memory, which it keeps as long as it lives."""
-    found = _arithmetic(x, y)
+    found = _arithmetic(x, y) if x.dtype == y.dtype else None
     if found is None or reduction == 0:
         return found
     return [Holding(Meta((), (), x.dtype), math.prod(found[0].shape) * x.dtype.itemsize)]

@@ -77,3 +77,4 @@ def _on_cuda() -> dict[str, Kernel]:
 
 
 FLAVOURS = {"cpu": Interception("AutocastIPU", _on_cpu), "cuda": Interception("AutocastHPU", _on_cuda)}
+FLAVOURS["cpu"].prepare()  # while torch is being imported, so that the first trace does not wait for it

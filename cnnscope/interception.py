@@ -48,7 +48,7 @@ class Interception:
     def switch(self, on: bool) -> None:
         """Ask the kernels in this thread from now on, or no longer."""
         if on and not self._libraries:
-            self._register()
+            self.prepare()
         _C._dispatch_tls_set_dispatch_key_included(self._key, on)
         _C._dispatch_tls_set_dispatch_key_excluded(self._key, not on)
 
@@ -61,7 +61,8 @@ class Interception:
         """A context in which the kernels are passed by, also by what runs inside."""
         return _C._ExcludeDispatchKeyGuard(self._keys)
 
-    def _register(self) -> None:
+    def prepare(self) -> None:
+        """Register the kernels, once in a process, at a cost of milliseconds."""
         with _registering:
             if self._libraries:
                 return

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from .analyses import op_rules
 from .analyses.op_costs import accessed, rule, work
-from .autocasting import Program
 from .efficiencies import PRODUCTS
 from .graph import Op, Storage, Value
+from .precisions import Program
 
 # Tensor cores take channels in such portions: fewer are filled up with zeros, which are computed too.
 TILE = 32

@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from .analyses.op_costs import accessed
-from .autocasting import Program
 from .graph import Op, Storage, Value
 from .kernels import Kernel, kernels
+from .precisions import Program
 
 
 def merged(program: Program, kept: Iterable[Value]) -> list[Kernel]:

@@ -40,6 +40,7 @@ _READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 _COPY_TO = torch.ops.aten._to_copy.default
 _LIFT = torch.ops.aten.lift_fresh.default
 _SPECIAL = frozenset((_READ_NUMBER, _COPY_TO, _LIFT))
+_OF_ONE_TYPE = frozenset(("convolution", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"))
 _runs = 0
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
@@ -109,7 +110,7 @@ class Recorder(TorchDispatchMode):
         self._lost: set[int] = set()
         self._doubles = originals.memo
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
-        self._data_of: dict[int, torch.Tensor] = {}
+        self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
         self._sharing: dict[int, set[int]] = {}
 
     # -- tensors ------------------------------------------------------------------------------------------------------
@@ -138,7 +139,8 @@ class Recorder(TorchDispatchMode):
         self._given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
-            data = self._data_of[number] = self._data[id(tensor)]
+            data = self._data[id(tensor)]
+            self._data_of[number] = data, METAS[known.meta]
             self._sharing.setdefault(data.untyped_storage()._cdata, set()).add(number)
         return known
 
@@ -271,6 +273,8 @@ class Recorder(TorchDispatchMode):
             return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
         if signature is None:
             signature = signature_of(function, args, kwargs)
+            if function.kind in _OF_ONE_TYPE:
+                self._check_types(signature, inputs)
             if function.lists:
                 remember(self._signatures, key, signature)
                 return self._write_lists(signature, inputs)
@@ -287,6 +291,18 @@ class Recorder(TorchDispatchMode):
         if function.lists:
             return self._write_lists(signature, inputs)
         return self._new_tensors(signature, inputs)
+
+    def _check_types(self, signature: Signature, inputs: list[Known]) -> None:
+        """Kernels of real devices take no mixture of types; those of meta do not look."""
+        dtypes = {METAS[known.meta].dtype for known in inputs}
+        if len(dtypes) > 1:
+            self._note_failure(signature, inputs)
+            names = " and ".join(sorted(map(str, dtypes)))
+            raise RuntimeError(f"expected the inputs of {signature.function.kind} to have the same dtype, not {names}")
+
+    def _note_failure(self, signature: Signature, inputs: list[Known]) -> None:
+        shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
+        self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
 
     def _new_tensors(self, signature: Signature, inputs: list[Known]) -> Any:
         """New tensors with remembered metadata; nothing runs."""
@@ -313,8 +329,7 @@ class Recorder(TorchDispatchMode):
             else:
                 result = func(*args, **kwargs)
         except Exception:
-            shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
-            self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
+            self._note_failure(signature, inputs)
             raise
         if len(sys.modules) != modules:
             gc.collect()  # what a kernel imports at its first call leaves cycles of frames behind, this one among them
@@ -415,9 +430,11 @@ class Recorder(TorchDispatchMode):
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
         storage = self.known(tensor).storage
-        data = self._data_of.get(storage)
-        if data is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
+        data, meta = self._data_of.get(storage, (None, None))
+        if data is None or meta is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
             return func(tensor)
+        if (data.stride(), data.dtype) != (meta.stride, meta.dtype):  # the copy has been converted
+            data = torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype).copy_(data.detach())
         # The copy begins at the start of its memory, the original anywhere in its own.
         offset = data.storage_offset() + tensor.storage_offset()
         return func(data.detach().as_strided(tensor.shape, tensor.stride(), offset))

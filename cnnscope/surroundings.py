@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .casting import autocast_followed
+from .autocasting import autocast_followed
 from .flavours import FLAVOURS
 
 

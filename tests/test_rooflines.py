@@ -11,12 +11,12 @@ from torch import nn
 
 import cnnscope
 from cnnscope.analyses.rooflines import BOUNDS, between
-from cnnscope.autocasting import PRECISIONS, program
 from cnnscope.devices import Device, device
 from cnnscope.efficiencies import KINDS, PRODUCTS, Efficiencies
 from cnnscope.errors import UnknownDevice, UnusableInput
 from cnnscope.kernels import TILE, kernels
 from cnnscope.merging import merged
+from cnnscope.precisions import PRECISIONS, program
 
 PEAK = Efficiencies(dict.fromkeys(PRODUCTS, 1.0), dict.fromkeys(KINDS, 1.0), 0.0, (1.0, 1.0), "peaks")
 

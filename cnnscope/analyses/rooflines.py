@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..autocasting import program
 from ..devices import Device
 from ..devices import device as device_of
 from ..efficiencies import Efficiencies, shipped
@@ -19,6 +18,7 @@ from ..errors import UnusableInput
 from ..graph import ModelGraph
 from ..kernels import Kernel, kernels
 from ..merging import merged
+from ..precisions import program
 from ..table import Table, column, table
 from ..units import duration
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cnnscope
-from cnnscope.autocasting import PRECISIONS, program
 from cnnscope.errors import UnusableInput
+from cnnscope.precisions import PRECISIONS, program
 
 HALF = "bfloat16"
 FLOATS = (torch.float32, torch.bfloat16)
