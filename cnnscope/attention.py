@@ -39,9 +39,7 @@ class _Attention(NamedTuple):
         q, k, v = self.tensors
         if not q.dim() == k.dim() == v.dim() == 4 or not q.dtype == k.dtype == v.dtype:
             return False
-        if not q.shape[0] == k.shape[0] == v.shape[0] or 0 in (q.shape[2], k.shape[2]):
-            return False
-        if not self.mask_is_typed():
+        if not q.shape[0] == k.shape[0] == v.shape[0] or 0 in (q.shape[2], *k.shape[1:3]) or not self.mask_is_typed():
             return False
         if self.grouped and grouped:
             return k.shape[1] == v.shape[1] and q.shape[1] % k.shape[1] == 0

@@ -59,11 +59,7 @@ def _batch_norm_backward(device: str) -> Any:
     def rule(grad: Meta, x: Meta, w: Meta | None, mean: Any, var: Any, a: Any, b: Any, *rest: Any) -> Results:
         if not is_dense(x) or not x.dtype.is_floating_point:
             return None
-        wanted = rest[-1]
-        params = Meta((x.shape[1],), (1,), _statistics_type(device, x, w, mean, var) if w is None else w.dtype)
-        return [
-            result if want else None for result, want in zip((like(x, x.shape), params, params), wanted, strict=True)
-        ]
+        return _gradients(x, _statistics_type(device, x, w, mean, var) if w is None else w.dtype, rest[-1])
 
     return rule
 

@@ -1,4 +1,8 @@
-"""What CPU and CUDA call where ATen's composite functions ask for the device: on meta they would call neither."""
+"""What CPU and CUDA call where ATen's composite functions ask for the device: on meta they would call neither.
+
+Recurrent layers stay taken apart on both: what the single kernels of oneDNN and cuDNN keep for the backward pass is
+known to these libraries alone.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _LARGEST_INDEX = 2**31 - 1
 
 def _dropout(below: Kernel, x: torch.Tensor, p: float, train: bool) -> Any:
     """``is_fused_kernel_acceptable`` in ATen's Dropout.cpp: one kernel, which keeps a mask of bytes."""
-    if train and 0 < p < 1 and x.numel():
+    if train and 0 < p < 1 and x.numel() and x.is_meta:
         return _aten.native_dropout(x, p, True)[0]
     return below(x, p, train)
 
@@ -27,7 +31,7 @@ def _batch_norm(
 ) -> Any:
     """cuDNN where ``_select_batch_norm_backend`` in ATen's Normalization.cpp chooses it."""
     momentum, eps, _ = rest
-    if not (weight is not None and bias is not None and torch.backends.cudnn.enabled and eps >= 0):
+    if not (x.is_meta and weight is not None and bias is not None and torch.backends.cudnn.enabled and eps >= 0):
         return below(x, weight, bias, mean, var, training, *rest)
     typed = torch.bfloat16 not in (x.dtype, weight.dtype)
     typed = typed and (x.dtype is not torch.float16 or weight.dtype is torch.float32)
@@ -44,7 +48,7 @@ def _softmax_of(fused: Any) -> Kernel:
     """A softmax of float16 in float32 needs no copy of its input on CUDA."""
 
     def softmax(below: Kernel, x: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
-        if x.dtype is torch.float16 and dtype is torch.float32:
+        if x.dtype is torch.float16 and dtype is torch.float32 and x.is_meta:
             return fused(x, dim, True)
         return below(x, dim, dtype)
 

@@ -82,7 +82,7 @@ def trace(
     run = Run()
     if train:
         run = training_run(optimizer, loss, accumulate, zero_grad, step)._replace(
-            set_to_none=set_to_none, foreach=device == "cuda" if foreach is None else foreach
+            set_to_none=set_to_none, foreach=device == "cuda" if foreach is None else bool(foreach)
         )
     elif optimizer is not None or loss is not None:
         raise UnusableInput("an optimizer or a loss belongs to a training step: trace(..., train=True)")
