@@ -10,9 +10,15 @@ from torch import nn
 
 
 class Follower(Protocol):
-    """Who wants to know: ``call`` is the number of the innermost call; ``numbers`` those of the tensors in a value."""
+    """Who wants to know: ``call`` is the number of the innermost call; ``numbers`` those of the tensors in a value.
+
+    ran: how many operators have run.
+    """
 
     call: int
+
+    @property
+    def ran(self) -> int: ...
 
     def numbers(self, tensors: Any, /) -> tuple[int, ...]: ...
 
@@ -28,7 +34,7 @@ class Calls:
 
     def add(self, path: str, kind: str) -> int:
         """A call of something that is no module: the optimizer's step."""
-        self.all.append([path, kind, 0, 0, True, (), (), len(self.recorder.records)])
+        self.all.append([path, kind, 0, 0, True, (), (), self.recorder.ran])
         return len(self.all) - 1
 
     def followed(self, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +46,7 @@ class Calls:
             repeat = self._counts[path] = self._counts.get(path, -1) + 1
             self.all[parent][4] = False
             number = recorder.call = len(self.all)
-            call = [path, kind, parent, repeat, True, recorder.numbers(args), (), len(recorder.records)]
+            call = [path, kind, parent, repeat, True, recorder.numbers(args), (), recorder.ran]
             self.all.append(call)
             try:
                 result = forward(*args, **kwargs)
