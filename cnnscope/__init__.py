@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnnscope.measuring.sessions import measure
     from cnnscope.reporting import report
     from cnnscope.summaries import summary
-    from cnnscope.table import Table, by_module
+    from cnnscope.table import Table, by_module, by_phase
     from cnnscope.tracing import trace
     from cnnscope.whatifs import what_if
     from cnnscope.zoo import build, names
@@ -35,6 +35,7 @@ __all__ = [
     "__version__",
     "build",
     "by_module",
+    "by_phase",
     "check",
     "cost",
     "depth",
@@ -60,6 +61,7 @@ _HOMES = {
     "Table": "table",
     "build": "zoo",
     "by_module": "table",
+    "by_phase": "table",
     "check": "claims",
     "cost": "analyses.costs",
     "depth": "analyses.depths",

@@ -27,16 +27,15 @@ def assemble(
         inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
         outputs=tuple([values[i] for i in outputs]),
         parameters=_parameters(recorder, ops),
-        calls=tuple(
-            [
-                Call(
-                    path, kind, parent, repeat, leaf, tuple([values[i] for i in ins]), tuple([values[i] for i in outs])
-                )
-                for path, kind, parent, repeat, leaf, ins, outs in calls
-            ]
-        ),
+        calls=tuple([_call(call, values) for call in calls]),
         run=run,
     )
+
+
+def _call(told: list[Any], values: list[Value]) -> Call:
+    path, kind, parent, repeat, leaf, ins, outs, start = told
+    inputs, outputs = tuple([values[i] for i in ins]), tuple([values[i] for i in outs])
+    return Call(path, kind, parent, repeat, leaf, inputs, outputs, start)
 
 
 def _storages(recorder: Recorder, op_names: list[str]) -> tuple[Storage, ...]:

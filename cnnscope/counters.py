@@ -20,6 +20,7 @@ from torch import nn
 from .analyses.costs import OpCost, cost
 from .analyses.parameters import params
 from .arguments import arguments_of
+from .errors import UnusableInput
 from .graph import ModelGraph
 from .jit_on_meta import TracedForJit, node_name, taken_apart
 from .standins import stand_in
@@ -85,8 +86,13 @@ def crosscheck(
 
     ``model``, ``input`` and ``kwargs`` are those of ``trace``; ``graph`` is what ``trace`` made of them, where there
     is one already. A counter that fails has a row without figures; the model is left as it was found.
+
+    Raises:
+        UnusableInput: ``graph`` is a training step.
     """
     graph = trace(model, input, kwargs=kwargs) if graph is None else graph
+    if graph.train:
+        raise UnusableInput(f"{graph.name} is a training step; other counters count inference: leave out --train")
     ours = _count(graph)
     rows = [_our_opinion(ours)]
     for name, unit, ask in _COUNTERS:

@@ -129,6 +129,7 @@ class Call(NamedTuple):
     module: dotted path; type: class name; parent: index of the calling call, -1 for the root;
     repeat: 0 for the first call of this module, 1 for the second ...; leaf: it called no other module.
     inputs, outputs: the tensors among its positional arguments and in what it returned.
+    start: index of the operator that runs next when it begins.
     """
 
     module: str
@@ -138,6 +139,7 @@ class Call(NamedTuple):
     leaf: bool
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
+    start: int = 0
 
 
 class Op(NamedTuple):
@@ -251,6 +253,13 @@ class ModelGraph:
     def train(self) -> bool:
         """Whether it records a training step: forward, loss, backward and, where one was given, the optimizer."""
         return self.run.train
+
+    @cached_property
+    def forward(self) -> ModelGraph:
+        """The forward pass of a training step as a graph of its own, without the loss; any other graph is one."""
+        from .phases import forward_of
+
+        return forward_of(self) if self.train else self
 
     @cached_property
     def positions(self) -> Mapping[str, int]:

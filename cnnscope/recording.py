@@ -113,6 +113,11 @@ class Recorder(TorchDispatchMode):
         self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
         self._sharing: dict[int, set[int]] = {}
 
+    @property
+    def ran(self) -> int:
+        """How many operators have run."""
+        return len(self.records)
+
     # -- tensors ------------------------------------------------------------------------------------------------------
 
     def give(self, tensor: torch.Tensor, name: str, kind: str) -> Known:

@@ -49,6 +49,10 @@ class Following(TorchDispatchMode):
         self.seen: list[_Seen] = []
         self._by_sequence: dict[int, int] = {}
 
+    @property
+    def ran(self) -> int:
+        return len(self.seen)
+
     def numbers(self, tensors: Any) -> tuple[int, ...]:
         """What ``Calls`` asks of a recorder: nobody asks for the tensors of a call here."""
         return ()
