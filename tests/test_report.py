@@ -20,11 +20,14 @@ from cnnscope import devices, papers, zoo
 from cnnscope.cli import main
 from cnnscope.errors import CnnscopeError
 from cnnscope.papers import main_nets, paper
+from cnnscope.records import folder
 from cnnscope.render.page import tables
 from cnnscope.render.page.drawings import sheet
 from cnnscope.render.page.theming import Palette, dark
 from cnnscope.reporting import report, under_roof
+from cnnscope.units import duration
 
+MEASURED = Path(__file__).parent.parent / "reports" / "measured"
 needs_charts = pytest.mark.skipif(not find_spec("vl_convert"), reason="charts need the extra png")
 
 
@@ -129,15 +132,29 @@ def test_the_page_holds_all_that_it_needs(tmp_path: Path) -> None:
 
 
 @needs_charts
+def test_records_of_the_net_stand_on_its_page(tmp_path: Path) -> None:
+    records = [each for each in folder(MEASURED).values() if each.target == "resnet18"]
+    for name, where in (("with", MEASURED), ("without", tmp_path)):
+        result = run("resnet18", "--no-claims", "--measured", where, "-o", tmp_path / f"{name}.html")
+        assert result.exit_code == 0, result.stderr
+    page, other = ((tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("with", "without"))
+    assert len(records) > 1 and page.count("<details") - other.count("<details") == len(records)
+    for record in records:
+        assert f"{record.environment.name}: {record.mode}, {record.input_text}" in page
+        assert record.time is not None and duration(record.time.whole.median) in page
+    assert "Not measured yet" in other and "Not measured yet" not in page
+
+
+@needs_charts
 def test_all_writes_pages_and_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(papers, "main_nets", lambda: ["lenet5_modern", "vgg11"])  # all of them take minutes
-    folder = tmp_path / "new" / "reports"
-    result = run("--all", "--no-claims", "--device", "RTX 4090", "-o", folder)
+    made = tmp_path / "new" / "reports"
+    result = run("--all", "--no-claims", "--device", "RTX 4090", "-o", made)
     assert result.exit_code == 0 and result.stderr.startswith("wrote 2 pages")
-    written = sorted(str(each.relative_to(folder)) for each in folder.rglob("*.*"))
+    written = sorted(str(each.relative_to(made)) for each in made.rglob("*.*"))
     assert written == ["index.html", "pages/lenet5_modern.html", "pages/vgg11.html"]
-    assert 'href="pages/vgg11.html"' in (folder / "index.html").read_text(encoding="utf-8")
-    page = (folder / "pages/vgg11.html").read_text(encoding="utf-8")
+    assert 'href="pages/vgg11.html"' in (made / "index.html").read_text(encoding="utf-8")
+    page = (made / "pages/vgg11.html").read_text(encoding="utf-8")
     assert "132.9 M" in page and "Time on RTX 4090, fp32" in page and 'id="claims"' not in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from .common import deliver, takes_run, traced, without_cache
+from .measuring import graph_of
 from .picturing import file_name
 
 if TYPE_CHECKING:
     from ..claiming.nets import Nets
+    from ..confirming import Confirmed
+    from ..records import Measurement
     from ..reporting import Report
+    from ..table import Table
 
 
 @click.command()
@@ -32,6 +37,13 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="One of 'cnnscope devices', or a file: for its time.",
 )
+@click.option(
+    "--measured",
+    default="reports/measured",
+    show_default=True,
+    metavar="FOLDER",
+    help="Records to hold predictions to.",
+)
 @click.option("--all", "all_", is_flag=True, help="A page for each main net of the zoo, and an index.")
 @click.option("--every", is_flag=True, help="With --all: for every net of the zoo.")
 @takes_run
@@ -44,6 +56,7 @@ def report(
     batch_size: int | None,
     claims: bool,
     device: str,
+    measured: str,
     all_: bool,
     every: bool,
     output: str | None,
@@ -58,7 +71,9 @@ def report(
         raise click.UsageError("name one MODEL, or give --all, to which --every belongs")
     if all_ and (inputs or batch_size or run):
         raise click.UsageError("--all takes every net as its paper has it; leave out inputs and training")
-    gather = _Gathering(_nets() if claims else None, device)
+    from ..records import folder
+
+    gather = _Gathering(_nets() if claims else None, device, list(folder(measured).values()))
     if all_:
         _write_all(_names(every), output or "reports", gather)
         return
@@ -70,10 +85,11 @@ def report(
 
 
 class _Gathering(NamedTuple):
-    """What belongs to a report beside the graph: whether claims are asked, and for which device time is predicted."""
+    """What belongs to a report beside the graph: the nets of claims where they are asked, a device, records."""
 
     nets: Nets | None
     device: str
+    records: Sequence[Measurement]
 
     def __call__(
         self,
@@ -93,8 +109,22 @@ class _Gathering(NamedTuple):
             from .. import claims
 
             verdicts = claims.tabled(claims.verdicts(claims.on_net(found.name if known else model), self.nets))
-        roof = under_roof(found.graph, self.device)
-        return report(found.graph, target=model, paper=paper(model) if known else None, claims=verdicts, roof=roof)
+        return report(
+            found.graph,
+            target=model,
+            paper=paper(model) if known else None,
+            claims=verdicts,
+            roof=under_roof(found.graph, self.device),
+            confirmed=[_confirmed(each) for each in self.records if each.target == model and each.inputs],
+        )
+
+
+def _confirmed(record: Measurement) -> Table[Confirmed]:
+    """The record beside what is predicted of the program that was measured, which is not always that of the page."""
+    from ..confirming import confirm
+
+    found = confirm(graph_of(record, record.target), record)
+    return dataclasses.replace(found, title=f"{record.environment.name}: {record.mode}, {record.input_text}")
 
 
 def _nets() -> Nets:

@@ -188,7 +188,12 @@ def _grid(table: Table[Any]) -> dict[str, Any]:
     """Any table as headings and cells."""
     shown = cells.shown(table)
     rows = [[tables.Cell(short(cells.cell(row, each)), each.right) for each in shown] for row in table.values()]
-    return {"heads": [(each.head(), each.right) for each in shown], "rows": rows, "notes": table.notes}
+    return {
+        "title": table.title,
+        "heads": [(each.head(), each.right) for each in shown],
+        "rows": rows,
+        "notes": table.notes,
+    }
 
 
 def _still(values: Sequence[int]) -> bool:

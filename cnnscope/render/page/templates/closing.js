@@ -24,15 +24,16 @@ function without(intervals, kept) {
 // Where a coordinate goes when the intervals are cut out.
 const cutting = (cuts) => (v) => cuts.reduce((to, [a, b]) => to - Math.min(Math.max(v - a, 0), b - a), v);
 
+// A path in pieces: letters with their points, horizontals and verticals as lines.
 function points(d) {
   const found = [];
-  let x = 0;
-  for (const [, letter, rest] of d.matchAll(/([MVLCQ])([^MVLCQ]*)/g)) {
+  let x = 0, y = 0;
+  for (const [, letter, rest] of d.matchAll(/([MVHLCQ])([^MVHLCQZ]*)/g)) {
     const numbers = rest.match(/-?[\d.]+/g).map(Number);
-    const pairs = letter === "V" ? [[x, numbers[0]]] : [];
-    for (let i = 0; letter !== "V" && i < numbers.length; i += 2) pairs.push([numbers[i], numbers[i + 1]]);
-    x = pairs.at(-1)[0];
-    found.push([letter === "V" ? "L" : letter, pairs]);
+    const pairs = letter === "V" ? [[x, numbers[0]]] : letter === "H" ? [[numbers[0], y]] : [];
+    for (let i = 0; !"VH".includes(letter) && i < numbers.length; i += 2) pairs.push([numbers[i], numbers[i + 1]]);
+    [x, y] = pairs.at(-1);
+    found.push(["VH".includes(letter) ? "L" : letter, pairs]);
   }
   return found;
 }
@@ -49,7 +50,7 @@ class Closing {
     this.tracks = [...svg.querySelectorAll("path[data-edges]")].map((el) => ({ el, path: points(el.getAttribute("d")) }));
     for (const track of this.tracks) track.points = track.path.flatMap(([, pairs]) => pairs);
     this.tips = [...svg.querySelectorAll(":scope > path")].map((el) => ({
-      el, all: [...el.getAttribute("d").matchAll(/L([\d.]+) ([\d.]+)z/g)].map(([, x, y]) => ({ x: +x, y: +y })) }));
+      el, all: [...el.getAttribute("d").matchAll(/L([\d.]+) ([\d.]+)Z/g)].map(([, x, y]) => ({ x: +x, y: +y })) }));
     this.labels = [...svg.querySelectorAll("[data-layer=shapes] text")].map((el) => {
       const wide = +(el.getAttribute("textLength") ?? 6), at = +el.getAttribute("x");
       const x = el.getAttribute("text-anchor") === "end" ? at - wide : at;
@@ -195,7 +196,7 @@ class Closing {
     for (const tips of this.tips) {
       tips.el.setAttribute("d", tips.all.filter((tip) => !this.hidden(tip))
         .map(({ x, y }) => [round(across(x)), round(down(x, y))])
-        .map(([x, y]) => `M${round(x - 3.3)} ${round(y - 6.5)}h6.6L${x} ${y}z`).join(""));
+        .map(([x, y]) => `M${round(x - 3.3)} ${round(y - 6.5)}h6.6L${x} ${y}Z`).join(""));
     }
     for (const label of this.labels) {
       away(label);
