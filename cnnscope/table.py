@@ -34,17 +34,24 @@ Fold = str | Callable[[Mapping[str, Any]], Any]
 
 
 def column(
-    title: str, unit: str = "text", *, fold: Fold = "none", hidden: bool = False, default: Any = dataclasses.MISSING
+    title: str,
+    unit: str = "text",
+    *,
+    fold: Fold = "none",
+    hidden: bool = False,
+    rank: int | None = None,
+    default: Any = dataclasses.MISSING,
 ) -> Any:
     """A dataclass field that is a column.
 
     unit: one of ``UNITS``. fold: how rows become one: ``sum``, ``max``, ``first``, ``last``, ``join`` (tuples
     one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown
-    unless asked for by name.
+    unless asked for by name. rank: how soon a short line gives it up, the highest first; 0 is never, None before those
+    with a rank (``render.fitting`` states the order).
     """
     if unit not in UNITS:
         raise ValueError(f"no unit {unit!r}; one of {', '.join(UNITS)}")
-    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden}
+    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden, "rank": rank}
     return dataclasses.field(default=default, metadata=metadata)
 
 
