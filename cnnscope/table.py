@@ -40,17 +40,20 @@ def column(
     fold: Fold = "none",
     hidden: bool = False,
     behind: str = "",
+    rank: int | None = None,
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """A dataclass field that is a column.
 
     unit: one of ``UNITS``. fold: how rows become one: ``sum``, ``max``, ``first``, ``last``, ``join`` (tuples
     one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown
-    unless asked for by name. behind: the column that it stands behind, where that is not the one before it.
+    unless asked for by name. behind: the column that it stands behind, where that is not the one before it. rank: how
+    soon a short line gives it up, the highest first; 0 is never, None before those with a rank (``render.fitting``
+    states the order).
     """
     if unit not in UNITS:
         raise ValueError(f"no unit {unit!r}; one of {', '.join(UNITS)}")
-    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden, "behind": behind}
+    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden, "behind": behind, "rank": rank}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -8,9 +8,11 @@ import itertools
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..render.fitting import shrunk, wrapped
+from ..render.texts import terminal_width
 from .deciding import CITED, CONTRADICTED, REPRODUCED, UNDER
 
 if TYPE_CHECKING:
@@ -50,21 +52,35 @@ def as_csv(verdicts: Table[Verdict]) -> str:
     return text.getvalue()
 
 
-def as_text(verdicts: Table[Verdict], width: int = 100) -> str:
-    """The claims of each architecture: stated, computed, verdict; under what a graph or a source decided, the note."""
+def as_text(verdicts: Table[Verdict], width: int | None = None) -> str:
+    """The claims of each architecture: stated, computed, verdict; under what a graph or a source decided, the note.
+
+    width: of a line, by default the terminal's, and 100 in a pipe; cells that are too long for it are wrapped.
+    """
+    width = width or terminal_width() or 100
     lines = []
     for architecture, rows in _by_architecture(verdicts):
         cells = [("claim", "stated", "computed", "verdict")]
         cells += [(_claimed(row), row.stated, shown(row), row.verdict) for row in rows]
-        widths = [min(60, max(len(line[i]) for line in cells)) for i in range(3)] + [0]
-        drawn = ["  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in cells]
-        lines += [architecture, "", f"  {drawn[0]}"]
-        for line, row in zip(drawn[1:], rows, strict=True):
-            lines.append(f"  {line}")
+        lengths = {i: [len(line[i]) for line in cells] for i in range(4)}
+        widths = list(shrunk({i: max(column) for i, column in lengths.items()}, lengths, width - 2).values())
+        lines += [architecture, "", *_drawn(cells[0], widths)]
+        for line, row in zip(cells[1:], rows, strict=True):
+            lines += _drawn(line, widths)
             if row.note and (kind(row.verdict) != CITED or row.differs):
                 lines += textwrap.wrap(row.note, width, initial_indent="      ", subsequent_indent="      ")
         lines.append("")
-    return "\n".join([*lines, summary(verdicts)])
+    return "\n".join([*lines, *textwrap.wrap(summary(verdicts), width)])
+
+
+def _drawn(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """One claim, on as many lines as its longest cell takes."""
+    parts = [wrapped(text, width, 2 * (i == 0)) for i, (text, width) in enumerate(zip(cells, widths, strict=True))]
+    padded = (
+        [part[k].ljust(width) if k < len(part) else " " * width for part, width in zip(parts, widths, strict=True)]
+        for k in range(max(map(len, parts)))
+    )
+    return [f"  {'  '.join(line)}".rstrip() for line in padded]
 
 
 def as_markdown(verdicts: Table[Verdict]) -> str:

@@ -45,7 +45,12 @@ def table(
     output: str | None,
     **view: Any,
 ) -> int:
-    """Show what each layer of MODEL costs."""
+    """Show what each layer of MODEL costs.
+
+    A line too short for all columns keeps the layer's name and the column of --sort; then, as far as there is room,
+    parameters and MACs, the output, texts (type, window), the other numbers and the other shapes. What is left out is
+    named under the table; --columns shows what it names in any case.
+    """
     ending = PurePath(output or "").suffix[1:].lower()
     format_ = format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
     names = [name for name in columns.split(",") if name.strip()] if columns else None
@@ -55,7 +60,8 @@ def table(
     found, titles = show(traced(model, inputs, batch_size, **run))
     if sort:
         found = ordered(found, sort)
-    deliver(_rendered(found, format_, output, columns=names, titles=titles), output)
+    keep = [sort.removesuffix(":asc").removesuffix(":desc")] if sort and names is None else []
+    deliver(_rendered(found, format_, output, keep, columns=names, titles=titles), output)
     return 1 if strict and found.missing else 0
 
 
@@ -119,11 +125,11 @@ def _crosscheck(run: Traced) -> Shown:
     return crosscheck(model, input_, kwargs=kwargs, graph=run.graph), None
 
 
-def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:
+def _rendered(found: Table[Any], format_: str, output: str | None, keep: list[str], **options: Any) -> str:
     from .. import render
 
     if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output), **options)
+        return render.text(found, width=0 if output else None, color=colored(output), keep=keep, **options)
     if format_ in ("json", "csv"):  # these have field names, not titles
         del options["titles"]
     renderer = {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_]

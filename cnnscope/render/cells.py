@@ -34,6 +34,12 @@ class Column(NamedTuple):
         return self.field.name
 
     @property
+    def rank(self) -> int | None:
+        """How soon a short line gives it up; 0 is never."""
+        rank: int | None = self.field.metadata["rank"]
+        return rank
+
+    @property
     def right(self) -> bool:
         """Numbers stand at the right."""
         return self.unit in _RIGHT

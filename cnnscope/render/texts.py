@@ -13,15 +13,16 @@ from typing import Any
 from ..table import Table
 from . import cells
 from .cells import Column
+from .fitting import GAP, fitted, wrapped
 
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
-_GAP = 2
 
 
 def text(
     table: Table[Any],
     *,
     columns: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
     width: int | None = None,
     color: bool = False,
     titles: Mapping[str, str] | None = None,
@@ -30,30 +31,38 @@ def text(
 
     Args:
         columns: names or titles of the columns to show behind the row's name; by default those that are not hidden.
-        width: how many characters a line may have. Columns that do not fit are left out and named under the table;
-            the first two numbers come before the first shape, this before texts, then the other numbers, then the
-            other shapes. 0 is no limit; None is ``COLUMNS``, else the terminal's width, and no limit in a pipe.
+        keep: columns that are shown in any case, also hidden ones.
+        width: how many characters a line may have. Columns that do not fit are left out, in the order that ``fitting``
+            states, and named under the table; the cells of those that may not be left out are wrapped. 0 is no limit;
+            None is ``COLUMNS``, else the terminal's width, and no limit in a pipe.
         color: bold for the largest number of each column and for what makes a tenth of its total.
         titles: other titles for columns, by field name.
 
     Raises:
         UnknownColumn: a column does not exist.
     """
-    every = cells.shown(table, columns, titles)
+    every = _chosen(table, columns, keep, titles)
     shown = [column for column in every if not _is_prose(table, column)]
-    limit = _width() if width is None else width
+    limit = terminal_width() if width is None else width
     grid = [[_shortened(text, limit) for text in line] for line in _grid(table, shown)]
-    kept = _fitting(shown, grid, limit) if limit and columns is None else list(range(len(shown)))
-    lines = _lines(table, [shown[i] for i in kept], [[line[i] for i in kept] for line in grid], color)
-    if len(kept) < len(shown):
-        lines += ["", f"hidden for width: {', '.join(c.title for i, c in enumerate(shown) if i not in kept)}"]
+    wanted = (
+        {column.name for column in shown} if columns is not None else {cells.find(table.row_type, n).name for n in keep}
+    )
+    widths = fitted(shown, grid, limit, wanted)
+    lines = _Lines(table, [shown[i] for i in widths], list(widths.values()), color)
+    drawn = lines.all([[line[i] for i in widths] for line in grid])
+    hidden = [column.title for i, column in enumerate(shown) if i not in widths]
+    if hidden:
+        drawn += ["", *_listed("hidden for width:", hidden, limit)]
     prose = [column for column in every if column not in shown]
     below = [
         line
         for note in [*_prose(table, prose, limit), *summary(table), *table.notes]
         for line in _wrapped(note, limit or 100)
     ]
-    return "\n".join([_shortened(heading(table), 3 * limit), "", *lines, *(["", *below] if below else [])])
+    title = _shortened(heading(table), 3 * limit)
+    head = wrapped(title, limit) if limit else [title]
+    return "\n".join([*head, "", *drawn, *(["", *below] if below else [])])
 
 
 def heading(table: Table[Any]) -> str:
@@ -98,8 +107,8 @@ def _parameters(total: Any) -> str:
 
 
 def _is_prose(table: Table[Any], column: Column) -> bool:
-    """Sentences do not stand in a column but under the table."""
-    if column.unit != "text" or column.name == "name":
+    """Sentences do not stand in a column but under the table, unless the column has a rank: then it is wrapped."""
+    if column.unit != "text" or column.name == "name" or column.rank is not None:
         return False
     return any(len(cells.cell(row, column)) > 40 for row in table.values())
 
@@ -131,30 +140,61 @@ def _grid(table: Table[Any], shown: list[Column]) -> list[list[str]]:
     return grid
 
 
-def _lines(table: Table[Any], shown: list[Column], grid: list[list[str]], color: bool) -> list[str]:
-    """Head, rule, rows, rule, total."""
-    heads = [[column.title for column in shown], [column.prefix for column in shown]]
-    if not any(heads[1]):
-        heads.pop()
-    widths = [max(map(len, cells_)) for cells_ in zip(*heads, *grid, strict=True)]
-    rule = (" " * _GAP).join("-" * width for width in widths)
-    body = [_line(line, shown, widths) for line in grid]
-    if color:
-        least = [_heavy(table, column) for column in shown]
-        for i, row in enumerate(table.values()):
-            values = [getattr(row, column.name) for column in shown]
-            strong = [bool(v) and limit is not None and v >= limit for v, limit in zip(values, least, strict=True)]
-            body[i] = _line(grid[i], shown, widths, strong)
-    if cells.has_total(table, shown):
-        body.insert(-1, rule)
-    return [*(_line(head, shown, widths) for head in heads), rule, *body]
+def _chosen(
+    table: Table[Any], columns: Sequence[str] | None, keep: Sequence[str], titles: Mapping[str, str] | None
+) -> list[Column]:
+    """The columns to show, with those to keep behind them where they are not among them."""
+    every = cells.shown(table, columns, titles)
+    more = cells.shown(table, keep, titles) if keep else []
+    return [*every, *(column for column in more if column.name not in {each.name for each in every})]
 
 
-def _line(texts: list[str], shown: list[Column], widths: list[int], strong: Sequence[bool] = ()) -> str:
-    padded = [t.rjust(w) if c.right else t.ljust(w) for t, c, w in zip(texts, shown, widths, strict=True)]
-    if any(strong):
-        padded = [f"{_BOLD}{t}{_PLAIN}" if bold else t for t, bold in zip(padded, strong, strict=True)]
-    return (" " * _GAP).join(padded).rstrip()
+class _Lines:
+    """The lines of a table whose columns have these widths."""
+
+    def __init__(self, table: Table[Any], shown: list[Column], widths: list[int], color: bool) -> None:
+        self.table, self.shown, self.widths, self.color = table, shown, widths, color
+
+    def all(self, grid: list[list[str]]) -> list[str]:
+        """Head, rule, rows, rule, total."""
+        heads = [[column.title for column in self.shown], [column.prefix for column in self.shown]]
+        if not any(heads[1]):
+            heads.pop()
+        rule = (" " * GAP).join("-" * width for width in self.widths)
+        body = [self._line(line) for line in grid]
+        if self.color:
+            least = [_heavy(self.table, column) for column in self.shown]
+            for i, row in enumerate(self.table.values()):
+                values = [getattr(row, column.name) for column in self.shown]
+                strong = [bool(v) and limit is not None and v >= limit for v, limit in zip(values, least, strict=True)]
+                body[i] = self._line(grid[i], [any(strong), *strong[1:]])
+        if cells.has_total(self.table, self.shown):
+            body.insert(-1, [rule])
+        return [
+            *(line for head in heads for line in self._line(head)),
+            rule,
+            *(line for lines in body for line in lines),
+        ]
+
+    def _line(self, texts: list[str], strong: Sequence[bool] = ()) -> list[str]:
+        """A row, on as many lines as its longest cell takes."""
+        parts = [
+            wrapped(text, width, 2 * (i == 0)) for i, (text, width) in enumerate(zip(texts, self.widths, strict=True))
+        ]
+        lines = []
+        for k in range(max(map(len, parts))):
+            pieces = [part[k] if k < len(part) else "" for part in parts]
+            lines.append(self._joined(pieces, strong))
+        return lines
+
+    def _joined(self, pieces: list[str], strong: Sequence[bool]) -> str:
+        cells_ = zip(pieces, self.shown, self.widths, strict=True)
+        padded = [text.rjust(width) if column.right else text.ljust(width) for text, column, width in cells_]
+        if any(strong):
+            padded = [
+                f"{_BOLD}{t}{_PLAIN}" if bold and t.strip() else t for t, bold in zip(padded, strong, strict=True)
+            ]
+        return (" " * GAP).join(padded).rstrip()
 
 
 def _heavy(table: Table[Any], column: Column) -> float | None:
@@ -166,24 +206,6 @@ def _heavy(table: Table[Any], column: Column) -> float | None:
     return min(total / 10, max(known, default=0))
 
 
-def _fitting(shown: list[Column], grid: list[list[str]], limit: int) -> list[int]:
-    """Which columns a line of ``limit`` characters has room for, the more important ones first."""
-    widths = [
-        max([len(column.title), len(column.prefix), *(len(line[i]) for line in grid)]) + _GAP
-        for i, column in enumerate(shown)
-    ]
-    places = range(1, len(shown))
-    numbers = [i for i in places if shown[i].right]
-    shapes = [i for i in places if shown[i].unit == "shape"]
-    texts = [i for i in places if i not in numbers and i not in shapes]
-    kept, room = [0], limit + _GAP - widths[0]
-    for i in [*numbers[:2], *shapes[:1], *texts, *numbers[2:], *shapes[1:]]:
-        if widths[i] <= room:
-            kept.append(i)
-            room -= widths[i]
-    return sorted(kept)
-
-
 def _wrapped(note: str, width: int) -> list[str]:
     """A note of the form ``label  text`` with its further lines under the text."""
     label = re.match(r"\S+(?: \S+)* {2,}", note)
@@ -192,7 +214,19 @@ def _wrapped(note: str, width: int) -> list[str]:
     return lines or [note]
 
 
-def _width() -> int:
+def _listed(label: str, names: Sequence[str], width: int) -> list[str]:
+    """The label and the names, on as many lines as it takes; no name is broken."""
+    lines = [label]
+    for i, name in enumerate(names):
+        word = f" {name}{',' * (i < len(names) - 1)}"
+        if len(lines[-1]) + len(word) > width and i:
+            lines.append(" ")
+        lines[-1] += word
+    return lines
+
+
+def terminal_width() -> int:
+    """``COLUMNS``, else the terminal's width; 0 in a pipe."""
     if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return 0
