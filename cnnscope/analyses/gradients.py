@@ -62,11 +62,15 @@ def of_data(c: Convolution, kernel: Kernel, cpu: Cpu) -> tuple[int, int, bool]:
     if kernel.name == "product":
         return weight + plain + product_scratch(cpu), 3 * plain, False
     if kernel.last:
-        scratch = cpu.threads * (up(ITEM * c.outputs * _with_halo(c), _PAGE) + 10 * _PAGE + 6144) + 48
-        return data_bytes(c, c.outputs, c.result, 1) + weight + plain + scratch, 3 * plain, False
+        return data_bytes(c, c.outputs, c.result, 1) + weight + plain + strided_scratch(c, cpu), 3 * plain, False
     blocked = data_bytes(c, c.inputs, c.source, kernel.block)
     held = data_bytes(c, c.outputs, c.result, kernel.block) + weight + blocked
     return held, blocked + plain, not doubtful(c)
+
+
+def strided_scratch(c: Convolution, cpu: Cpu) -> int:
+    """A bound on what the threads of the strided kernel keep: an image of the gradient of the result each."""
+    return cpu.threads * (up(ITEM * c.outputs * _with_halo(c), _PAGE) + 10 * _PAGE + 6144) + 176
 
 
 def _with_halo(c: Convolution) -> int:
@@ -99,17 +103,19 @@ def of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> tuple[int
         held = data_bytes(c, c.inputs, c.source, 1) + plain + product_scratch(cpu) + sums
         return max(held, 3 * plain + 2 * sums), False
     held = data_bytes(c, c.outputs, c.result, kernel.block) + source_bytes(c, kernel) + blocked + sums
-    held += _scratch_of_weight(c, kernel, cpu, bias)
-    return max(held, blocked + plain + 2 * sums), kernel.block == cpu.lanes and not doubtful(c)
+    held += scratch_of_weight(c, kernel, cpu, bias)
+    return max(held, blocked + plain + 2 * sums), kernel.block == cpu.lanes == 16 and not doubtful(c)
 
 
-def _scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> int:
+def scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> int:
     scratch = 0
     copies = sharers(c, kernel, cpu.threads) - 1
     sums = ITEM * up(c.outputs, kernel.block) if bias else 0
     if kernel.name == "depthwise":
         return copies * (weight_bytes(c, kernel) + sums) + (SLACK * (2 if bias else 1) if copies else 0)
     if copies:
+        if cpu.lanes == 8 and c.pointwise:
+            copies += 1  # there the first thread has a copy too
         own = 0 if c.pointwise else ITEM * up(c.outputs, kernel.block)
         scratch += copies * (weight_bytes(c, kernel) + own) + _BARRIER + SLACK
         if bias and c.batch > 1 and (c.pointwise or c.outputs % kernel.block):
@@ -137,8 +143,39 @@ def _transposed_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
 
 
 def last_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
-    """A bound: with channels last only weights are copied; depthwise ones go through unfolded columns."""
-    into, out = c.per_group
+    """With channels last the data stay as they are; the weight and its gradient are copied into blocks and back."""
+    data, _, bias = op.attrs["output_mask"]
+    plain = data_bytes(c, c.inputs, c.source, 1) if data else 0
+    peak = plain + _last_of_data(c, cpu) if data else 0
+    peak = max(peak, plain + _last_of_weight(c, cpu, bias))
+    results = sum(value.bytes for value in op.outputs)
     waiting = copied_bytes(op, ("grad_output", "input", "weight"), last=True)
-    weight = ITEM * math.prod(c.kernel) * c.groups * up(out, 4 * cpu.lanes) * up(into, cpu.lanes)
-    return Extra(3 * weight + cpu.threads * (6144 + weight) + waiting, False, "oneDNN channels last")
+    depthwise = c.per_group == (1, 1) and c.groups > 1
+    return Extra(max(peak - results, 0) + waiting, depthwise and not c.dilated, "oneDNN channels last")
+
+
+def _last_of_data(c: Convolution, cpu: Cpu) -> int:
+    """The blocked weight, with what the threads of a product keep."""
+    into, out = c.per_group
+    window = ITEM * math.prod(c.kernel)
+    if into == out == 1 and c.groups > 1:
+        return window * up(c.groups, cpu.lanes)
+    scratch = strided_scratch(c, cpu) if c.strided else cpu.threads * 6144 + 176
+    return window * c.groups * up(into, 4 * cpu.lanes) * out + scratch
+
+
+def _last_of_weight(c: Convolution, cpu: Cpu, bias: bool) -> int:
+    """The blocked gradient with scratch; or beside it the gradient in both orders."""
+    into, out = c.per_group
+    window = ITEM * math.prod(c.kernel)
+    plain, sums = window * c.outputs * into, ITEM * c.outputs if bias else 0
+    kernel = Kernel("direct", cpu.lanes)
+    if into == out == 1 and c.groups > 1 and weight_gradient(c, cpu.lanes).name == "depthwise":
+        kernel = Kernel("depthwise", cpu.lanes)
+    blocked = weight_bytes(c, kernel)
+    scratch = scratch_of_weight(c, kernel, cpu, bias) if c.groups == 1 or kernel.name == "depthwise" else 0
+    if reduces_stride(c):
+        scratch += cpu.threads * ITEM * c.inputs * math.prod(c.result) + SLACK
+    if bias and kernel.name == "direct" and out % cpu.lanes and c.groups > 1:
+        scratch += ITEM * c.groups * up(out, cpu.lanes) + SLACK
+    return max(blocked + sums + scratch, blocked + 2 * plain + 2 * sums)

@@ -193,7 +193,7 @@ def data_gradient(c: Convolution, lanes: int) -> Kernel:
     if kernel.name == "depthwise":
         return Kernel("gemm") if c.dilated else kernel
     wide = c.groups == 1 or max(into, out) > 16 or (out > 8 and not into == out == 16)
-    if c.strided and lanes == 16 and len(c.kernel) == 2 and wide:
+    if c.strided and len(c.kernel) == 2 and wide:
         return Kernel("strided", 16, last=True)
     if kernel.name == "first":
         return Kernel("direct", lanes) if c.groups == 1 else Kernel("gemm")
@@ -211,4 +211,5 @@ def weight_gradient(c: Convolution, lanes: int) -> Kernel:
         if c.groups > 1 or max(c.kernel) > 14:
             return Kernel("gemm")
         return kernel if into <= 3 else Kernel("direct", 8)
-    return Kernel("gemm") if kernel == Kernel("direct", 4) else kernel
+    dilated = lanes == 8 and c.dilated and kernel.name == "direct"
+    return Kernel("gemm") if kernel == Kernel("direct", 4) or dilated else kernel

@@ -123,12 +123,12 @@ _NOTHING = frozenset(
     """
     _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _local_scalar_dense _log_softmax _log_softmax_backward_data
     _softmax _softmax_backward_data _to_copy _unsafe_view arange argmax as_strided avg_pool2d avg_pool2d_backward
-    avg_pool3d bernoulli bmm cat clone constant_pad_nd copy detach embedding empty empty_like empty_strided expand fill
-    full full_like gather hardswish hardswish_backward index index_put index_select lift_fresh linalg_vector_norm
-    max_pool2d_with_indices
-    native_dropout native_dropout_backward new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward
-    ones ones_like rand randn resize scalar_tensor scatter select_backward set slice_backward stack sum
-    upsample_nearest2d upsample_nearest2d_backward zero zeros zeros_like
+    avg_pool3d bernoulli bmm cat clone constant_pad_nd copy detach embedding empty empty_like empty_strided expand
+    fill full full_like gather hardswish hardswish_backward hardtanh_backward index index_put index_select
+    lift_fresh linalg_vector_norm log_sigmoid_forward max_pool2d_with_indices native_dropout
+    native_dropout_backward new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward ones ones_like
+    rand randn resize scalar_tensor scatter select_backward set slice_backward stack sum upsample_nearest2d
+    upsample_nearest2d_backward zero zeros zeros_like
     """.split()  # noqa: SIM905
 )  # fmt: skip
 
