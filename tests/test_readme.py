@@ -19,7 +19,8 @@ README = ROOT / "README.md"
 WIDTH = "100"
 # A block of output: the command behind "$", and a line "..." where output is left out.
 BLOCK = re.compile(r"```console\n\$ cnnscope (?P<command>[^\n]*)\n(?P<shown>.*?)```", re.DOTALL)
-PICTURE = re.compile(r"!\[[^\]]*\]\((?P<file>docs/pictures/(?P<model>[^)]+)\.svg)\)")
+# The command that draws a picture stands in the line before it.
+PICTURE = re.compile(r"`cnnscope (?P<command>[^`]+)`[^\n]*\n\n!\[[^\]]*\]\((?P<file>docs/pictures/[^)]+\.svg)\)")
 
 
 def printed(command: str) -> str:
@@ -46,9 +47,9 @@ def test_output_in_the_readme_is_real(block: re.Match[str]) -> None:
         start = found + len(piece.rstrip("\n"))
 
 
-@pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture["model"])
+@pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture["file"])
 def test_pictures_in_the_readme_are_real(picture: re.Match[str]) -> None:
-    assert printed(f"graph {picture['model']} -o -").rstrip() == (ROOT / picture["file"]).read_text("utf-8").rstrip()
+    assert printed(f"{picture['command']} -o -").rstrip() == (ROOT / picture["file"]).read_text("utf-8").rstrip()
 
 
 def test_the_readme_shows_something() -> None:
@@ -68,7 +69,7 @@ def refresh() -> None:
     README.write_text(BLOCK.sub(renewed, README.read_text(encoding="utf-8")), encoding="utf-8")
     for picture in pictures():
         (ROOT / picture["file"]).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / picture["file"]).write_text(printed(f"graph {picture['model']} -o -"), encoding="utf-8")
+        (ROOT / picture["file"]).write_text(printed(f"{picture['command']} -o -"), encoding="utf-8")
 
 
 if __name__ == "__main__":
