@@ -20,11 +20,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import outputs, zoo
+from . import origins, outputs
 from .errors import UnwritableOutput
 from .graph import ModelGraph
 
@@ -70,14 +69,14 @@ def key(
         cut_short: a net that refuses the input is kept down to the layer that does.
         options: of the trace, as JSON has them.
     """
-    made_by = _origin(target) if wanted() else None
+    made_by = origins.origin(target) if wanted() else None
     if made_by is None:
         return None
     import json
 
     python = [sys.implementation.cache_tag, sys.byteorder]
     asked = [target, inputs, batch, cut_short, sorted(options.items())]
-    parts = [_own_source(), _release("torch"), python, _switches(), made_by, asked]
+    parts = [origins.own_source(), origins.release("torch"), python, origins.switches(), made_by, asked]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 
@@ -173,80 +172,3 @@ def _entries(place: Path) -> Iterator[os.DirEntry[str]]:
             ours = len(stem) == 40 and not set(stem) - set("0123456789abcdef")
             if ours and entry.name.endswith((_ENDING, ".part")) and entry.is_file(follow_symlinks=False):
                 yield entry
-
-
-# -- what a trace depends on ------------------------------------------------------------------------------------------
-
-
-def _origin(target: str) -> list[str] | None:
-    """What says how the model is made, beside our own source; None where that cannot be told."""
-    if zoo.meant(target):
-        return []
-    where = target.partition(":")[0]
-    if where not in ("torchvision", "timm"):
-        return None
-    return [text for each in ("torchvision", where) for text in (_release(each), _stamps(each))]  # timm uses the other
-
-
-@cache
-def _own_source() -> str:
-    """A digest of our own files and the zoo's, but for those that only see a graph that is there."""
-    apart = {"analyses", "claiming", "cli", "measuring", "render"}
-    home = os.path.dirname(__file__)
-    digest = hashlib.sha256()
-    for path in (*sorted(_python_files(home, apart)), f"{home}/architectures/catalog.toml"):
-        digest.update(path.removeprefix(home).encode())
-        digest.update(Path(path).read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def _release(package: str) -> str:
-    """The version of a package and how it was built, without importing it; '' where it is not installed."""
-    home = _home(package)
-    if home is None:
-        return ""
-    try:
-        return Path(home, "version.py").read_text(encoding="utf-8")
-    except OSError:
-        from importlib import metadata  # slower by 30 ms
-
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return ""
-
-
-@cache
-def _stamps(package: str) -> str:
-    """A digest of the names, sizes and times of a package's files: it may be one that somebody works on."""
-    digest = hashlib.sha256()
-    for path in sorted(_python_files(_home(package) or "", set())):
-        status = os.stat(path)
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def _switches() -> list[tuple[str, str]]:
-    """Variables that may change what a library runs, such as TIMM_FUSED_ATTN."""
-    return sorted(each for each in os.environ.items() if each[0].startswith(("PYTORCH_", "TIMM_", "TORCH")))
-
-
-def _home(package: str) -> str | None:
-    """The folder of an installed package."""
-    import importlib.util
-
-    try:
-        found = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
-    return os.path.dirname(found.origin) if found and found.origin else None
-
-
-def _python_files(place: str, apart: set[str]) -> Iterator[str]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(place) as found:
-        for entry in found:
-            if entry.is_dir() and entry.name not in apart and entry.name != "__pycache__":
-                yield from _python_files(entry.path, set())
-            elif entry.name.endswith(".py"):
-                yield entry.path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import Any
 
 from .analyses.layering import Layer, layers
 from .graph import ModelGraph
+from .matching import matched
 from .table import Table, column, table
 from .units import si
 
@@ -63,8 +63,8 @@ def aligned(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
     shared = {layer.name for layer in first} & {layer.name for layer in second}
     named = 2 * len(shared) > min(len(first), len(second))
     before, after = ([(layer.name if named else "", *_form(layer)) for layer in side] for side in (first, second))
-    for tag, i, ii, j, jj in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal":
+    for equal, i, ii, j, jj in matched(before, after):
+        if equal:
             yield from zip(first[i:ii], second[j:jj], strict=True)
         else:
             yield from _replaced(first[i:ii], second[j:jj])
@@ -73,8 +73,8 @@ def aligned(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
 def _replaced(first: Sequence[Layer], second: Sequence[Layer]) -> Iterator[Pair]:
     """Within a stretch that differs, layers of the same type belong together."""
     types = [_type(layer) for layer in first], [_type(layer) for layer in second]
-    for tag, i, ii, j, jj in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
-        if tag == "equal":
+    for equal, i, ii, j, jj in matched(*types):
+        if equal:
             yield from zip(first[i:ii], second[j:jj], strict=True)
         else:
             yield from ((layer, None) for layer in first[i:ii])

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_models import RandomNet, recipes
 
-from cnnscope import caching, encoding, outputs, zoo
+from cnnscope import caching, encoding, origins, outputs, zoo
 from cnnscope.cli import main
 from cnnscope.errors import UnwritableOutput
 from cnnscope.graph import ModelGraph, Op, Storage, Value
@@ -228,9 +228,9 @@ def test_whatever_a_trace_depends_on_makes_another_key(cache, monkeypatch):
     keys += [caching.key("vgg16", [((1, 3, 224, 224), dtype, "")]) for dtype in ("float32", "float16")]
     keys += [caching.key("vgg16", None, train=True), caching.key("vgg16", None, cut_short=True)]
     keys += [caching.key("wrn(depth=28)", None), caching.key("wrn(depth=16)", None), caching.key("timm:vgg16", None)]
-    for name, other in {"_release": "3.0", "_own_source": "another", "_switches": [("TIMM_FUSED_ATTN", "0")]}.items():
+    for name, other in {"release": "3.0", "own_source": "another", "switches": [("TIMM_FUSED_ATTN", "0")]}.items():
         with monkeypatch.context() as patch:
-            patch.setattr(caching, name, lambda *_, other=other: other)
+            patch.setattr(origins, name, lambda *_, other=other: other)
             keys.append(key())
     assert None not in keys and len(set(keys)) == len(keys)
     assert key() == before
@@ -241,9 +241,7 @@ def test_the_digest_covers_the_zoo_and_what_traces(tmp_path, monkeypatch):
     """Each file that the trace runs: those that torch's side of the package loads, and all architectures."""
     covered = {
         path.removeprefix(os.path.dirname(caching.__file__))
-        for path in caching._python_files(
-            os.path.dirname(caching.__file__), {"analyses", "claiming", "cli", "measuring", "render"}
-        )
+        for path in origins.python_files(os.path.dirname(caching.__file__), origins.APART)
     }
     program = (
         "import sys\nfrom cnnscope import targets, tracing\n"
@@ -264,11 +262,11 @@ def test_a_library_that_changes_makes_another_key(tmp_path, cache, monkeypatch):
     keys = []
     for text in ("x = 1\n", "x = 12\n"):
         (tmp_path / "timm" / "models" / "net.py").write_text(text)
-        caching._stamps.cache_clear()
-        caching._release.cache_clear()
+        origins.stamps.cache_clear()
+        origins.release.cache_clear()
         keys.append(caching.key("timm:net", None))
-    caching._stamps.cache_clear()
-    caching._release.cache_clear()
+    origins.stamps.cache_clear()
+    origins.release.cache_clear()
     assert len(set(keys)) == 2
 
 

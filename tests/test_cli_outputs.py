@@ -118,6 +118,7 @@ def test_help_and_version():
     assert {"graph", "list", "table"} <= set(commands)
     assert run("--version").startswith("cnnscope ")
     for command in commands:
+        assert ("its code runs" in run(command, "--help").replace("\n", " ")) == ("--input" in run(command, "--help"))
         assert run(command, "--help").startswith(f"Usage: main {command}") or "Usage:" in run(command, "--help")
 
 

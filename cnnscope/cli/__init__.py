@@ -41,7 +41,8 @@ MODEL is one of
   package.module:net(classes=10) the same in a module, with literal arguments
   path/to/net.pt2, net.onnx      what torch.export.save or an ONNX exporter wrote
 
-The model runs on tensors without data: no weights, no arithmetic, no GPU.
+The model runs on tensors without data: no weights, no arithmetic, no GPU. Naming a Python file or a module runs its
+code.
 """
 
 # Under the help of every command that takes a model.
@@ -55,7 +56,7 @@ class Program(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, and say under its help what naming a model means."""
-        if any(parameter.name in ("model", "models") for parameter in cmd.params) and not cmd.epilog:
+        if any(parameter.name == "inputs" for parameter in cmd.params) and not cmd.epilog:
             cmd.epilog = SAFETY
         super().add_command(cmd, name)
 

@@ -124,16 +124,7 @@ def program(
     Raises:
         ValueError: a step reads what nobody gives, or a path of a weight cannot be.
     """
-    root = _Block(Frame("", "", name))
-    for step in steps:
-        block = root
-        for frame in step.frames:
-            last = block.items[-1] if block.items else None
-            if not (isinstance(last, _Block) and last.frame == frame):
-                last = _Block(frame)
-                block.items.append(last)
-            block = last
-        block.items.append(step)
+    root = _nested(name, steps)
     _hide(root, set(weights))
     root.look_back()
     root.look_ahead(set(outputs))
@@ -146,6 +137,21 @@ def program(
         owner, _, leaf = path.rpartition(".")
         _place(_part(made, owner, "Module"), leaf, tensor, kind)
     return made
+
+
+def _nested(name: str, steps: Sequence[Step]) -> _Block:
+    """The steps in the blocks of the modules around them."""
+    root = _Block(Frame("", "", name))
+    for step in steps:
+        block = root
+        for frame in step.frames:
+            last = block.items[-1] if block.items else None
+            if not (isinstance(last, _Block) and last.frame == frame):
+                last = _Block(frame)
+                block.items.append(last)
+            block = last
+        block.items.append(step)
+    return root
 
 
 def _hide(block: _Block, weights: set[str]) -> None:
