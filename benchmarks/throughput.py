@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import fitting
 import numpy as np
 from fitting import Score
-from published import Cache, Net, Row, Setting, settings
+from published import Cache, Net, Row, Setting, key, settings
 
 from cnnscope.devices import device
 from cnnscope.efficiencies import written
@@ -59,7 +59,7 @@ class Sample(NamedTuple):
 
 def sample(setting: Setting, cache: Cache, *, cnn: bool) -> Sample:
     """The rows whose net is what timm has today: some were measured re-parameterised, with fewer parameters."""
-    pairs = [(row, cache.nets.get((row.model, row.size, row.batch))) for row in setting.rows]
+    pairs = [(row, cache.nets.get(key(setting, row))) for row in setting.rows]
     same = [(row, net) for row, net in pairs if net and abs(net.params - row.params) <= 0.01 * row.params + 0.01]
     rows, nets = [row for row, net in same if net.cnn or not cnn], [net for _, net in same if net.cnn or not cnn]
     return Sample(setting, rows, nets, fitting.work([net.kernels for net in nets], device(setting.gpu)))
@@ -264,7 +264,7 @@ def main() -> int:
     if options.quick:
         published = [each._replace(rows=each.rows[::12]) for each in published]
     cache = Cache(options.cache)
-    cache.fill([(row.model, row.size, row.batch) for each in published for row in each.rows])
+    cache.fill(published)
     cnns = [sample(each, cache, cnn=True) for each in published]
     results = [result(each) for each in cnns]
     every = [result(sample(each, cache, cnn=False)) for each in published]

@@ -84,7 +84,7 @@ def roofline(
     device = device_of(device) if isinstance(device, str) else device
     channels_last = graph.run.channels_last if channels_last is None else channels_last
     reached = efficiencies or device.efficiencies or shipped(channels_last)
-    run = program(graph, dtype, half=_half(device))
+    run = program(graph, dtype, _place(device))
     _able(device, dtype)
     launched = merged(run, graph.outputs) if compiled else kernels(run)
     rows = [_row(kernel, device, reached, dtype) for kernel in launched]
@@ -93,12 +93,12 @@ def roofline(
     return dataclasses.replace(found, notes=_notes(found, f"{device.name}, {regime}", reached.origin))
 
 
-def _half(device: Device) -> str:
-    return "bfloat16" if device.capability == "cpu" else "float16"
+def _place(device: Device) -> str:
+    return "cpu" if device.capability == "cpu" else "cuda"
 
 
 def _able(device: Device, dtype: str) -> None:
-    wanted = "fp16" if dtype == "amp" and _half(device) == "float16" else "bf16" if dtype == "amp" else dtype
+    wanted = {"amp": "bf16" if _place(device) == "cpu" else "fp16"}.get(dtype, dtype)
     if dtype != "fp32" and device.rate(wanted) is None:
         raise UnusableInput(f"{device.name} has no rate for {wanted}; it has {', '.join(device.rates)}")
 
