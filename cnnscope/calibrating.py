@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import math
 import platform
 import statistics
 import time
@@ -190,7 +191,8 @@ def _reached(on: Device, timed: Sequence[Timed], launch: float, dtype: str) -> E
     compute = {kind: max((rate for each, rate, _ in parts if each == kind), default=0.0) for kind in PRODUCTS}
     bandwidth = {
         kind: max(
-            (b for each, rate, b in parts if each == kind and rate * _LIMITED <= compute.get(kind, 4.0)), default=0.0
+            (b for each, rate, b in parts if each == kind and rate * _LIMITED <= compute.get(kind, math.inf)),
+            default=0.0,
         )
         for kind in KINDS
     }
