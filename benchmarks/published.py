@@ -19,7 +19,7 @@ from cnnscope.libraries import imported
 from cnnscope.targets import load
 from cnnscope.tracing import trace
 
-FILE = re.compile(r"benchmark-infer-amp-(nhwc|nchw)-pt(\d+)-cu\d+-rtx(\d+)\.csv")
+FILE = re.compile(r"benchmark-(infer|train)-amp-(nhwc|nchw)-pt\d+-cu\d+-rtx(\d+)\.csv")
 
 
 class Row(NamedTuple):
@@ -37,8 +37,8 @@ class Setting(NamedTuple):
 
     gpu: str
     layout: str
-    torch: str
     rows: tuple[Row, ...]
+    train: bool = False
 
     @property
     def name(self) -> str:
@@ -62,33 +62,33 @@ def settings(folder: Path) -> list[Setting]:
     found = []
     for path in sorted(folder.glob("*.csv")):
         if match := FILE.fullmatch(path.name):
-            layout = "channels-last" if match[1] == "nhwc" else "contiguous"
+            run, order, gpu = match.groups()
+            layout = "channels-last" if order == "nhwc" else "contiguous"
             with path.open(newline="") as file:
-                rows = tuple(_row(line) for line in csv.DictReader(file))
-            torch = f"{match[2][0]}.{match[2][1:-1]}"
-            found.append(Setting(f"RTX {match[3]}", layout, torch, rows))
+                rows = tuple(_row(line, run) for line in csv.DictReader(file))
+            found.append(Setting(f"RTX {gpu}", layout, rows, run == "train"))
     return found
 
 
-def _row(line: dict[str, str]) -> Row:
-    batch = int(line["infer_batch_size"])
-    seconds = batch / float(line["infer_samples_per_sec"])
-    return Row(line["model"], int(line["infer_img_size"]), batch, seconds, float(line["param_count"]))
+def _row(line: dict[str, str], run: str) -> Row:
+    batch = int(line[f"{run}_batch_size"])
+    seconds = batch / float(line[f"{run}_samples_per_sec"])
+    return Row(line["model"], int(line[f"{run}_img_size"]), batch, seconds, float(line["param_count"]))
 
 
-Key = tuple[str, int, int, str]
+Key = tuple[str, int, int, str, bool]
 
 
 def key(setting: Setting, row: Row) -> Key:
     """Under which a net is cached: what its kernels depend on."""
-    return row.model, row.size, row.batch, setting.layout
+    return row.model, row.size, row.batch, setting.layout, setting.train
 
 
 # -- tracing ----------------------------------------------------------------------------------------------------------
 
 
 class Cache:
-    """Traced nets by (model, size, batch), in a file of JSON lines that grows while it works."""
+    """Traced nets by ``key``, in a file of JSON lines that grows while it works."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -112,14 +112,16 @@ class Cache:
             if i % 100 == 0:
                 print(f"traced {i} of {len(new)}", file=sys.stderr, flush=True)
 
-    def _traced(self, name: str, size: int, batch: int, layout: str) -> Net | None:
+    def _traced(self, name: str, size: int, batch: int, layout: str, train: bool) -> Net | None:
         """The net, or None where timm has it no longer or it does not take that size."""
         for target in (f"timm:{name}", f"timm:{name}(img_size={size})"):
             try:
                 if self._model[0] != target:
                     self._model = (target, _loaded(target))
                 last = layout == "channels-last"
-                options = {"device": "cuda", "autocast": "float16", "channels_last": last}
+                options: dict[str, Any] = {"device": "cuda", "autocast": "float16", "channels_last": last}
+                if train:  # timm's benchmark trains with cross-entropy and momentum
+                    options |= {"train": True, "optimizer": "sgd-momentum"}
                 return _net(self._model[1], trace(self._model[1], (batch, 3, size, size), **options))
             except CnnscopeError:
                 continue

@@ -63,6 +63,7 @@ reached = st.builds(
     st.fixed_dictionaries(dict.fromkeys(KINDS, parts)),
     st.floats(0, 1e-3),
     st.tuples(st.floats(0.1, 1), st.floats(1, 9)),
+    st.tuples(st.floats(0.1, 1), st.floats(1, 9)),
     st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])),
 )
 

@@ -18,7 +18,7 @@ from cnnscope.errors import UnknownDevice, UnusableInput
 from cnnscope.kernels import TILE, kernels
 from cnnscope.merging import merged
 
-PEAK = Efficiencies(dict.fromkeys(PRODUCTS, 1.0), dict.fromkeys(KINDS, 1.0), 0.0, (1.0, 1.0), "peaks")
+PEAK = Efficiencies(dict.fromkeys(PRODUCTS, 1.0), dict.fromkeys(KINDS, 1.0), 0.0, (1.0, 1.0), (1.0, 1.0), "peaks")
 
 
 @cache

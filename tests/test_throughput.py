@@ -20,7 +20,7 @@ from cnnscope.efficiencies import KINDS, PRODUCTS, Efficiencies  # noqa: E402
 
 COMPUTE = dict(zip(PRODUCTS, (0.9, 0.4, 0.2, 0.7, 0.6), strict=True))
 BANDWIDTH = dict(zip(KINDS, (0.9, 0.8, 0.6, 0.9, 0.8, 0.4, 0.5, 0.95), strict=True))
-TRUTH = Efficiencies(COMPUTE, BANDWIDTH, 4e-6, (1.0, 1.0), "made up")
+TRUTH = Efficiencies(COMPUTE, BANDWIDTH, 4e-6, (1.0, 1.0), (1.0, 1.0), "made up")
 
 
 def made_up(nets: int = 400) -> fitting.Work:
@@ -37,7 +37,7 @@ def made_up(nets: int = 400) -> fitting.Work:
 def test_the_fit_finds_what_made_the_times():
     work = made_up()
     measured = fitting.seconds(fitting.numbers_of(TRUTH), work)
-    found = fitting.efficiencies(fitting.fitted(work, measured), (1.0, 1.0), "")
+    found = fitting.efficiencies(fitting.fitted(work, measured), (1.0, 1.0), (1.0, 1.0), "")
     assert dict(found.compute) == pytest.approx(COMPUTE, rel=0.1)
     assert dict(found.bandwidth) == pytest.approx(BANDWIDTH, rel=0.1)
     predicted = fitting.seconds(fitting.numbers_of(found), work)
@@ -83,17 +83,17 @@ def test_published_rows_become_seconds_of_a_batch(tmp_path):
     )
     (tmp_path / "other.csv").write_text("x\n")
     (setting,) = published.settings(tmp_path)
-    assert (setting.gpu, setting.layout, setting.torch) == ("RTX 4090", "channels-last", "2.4")
+    assert (setting.gpu, setting.layout, setting.train) == ("RTX 4090", "channels-last", False)
     assert setting.rows == (published.Row("resnet18", 224, 256, 0.256, 11.69),)
 
 
 def test_a_cached_net_is_the_traced_one(tmp_path):
-    setting = published.Setting("RTX 4090", "channels-last", "2.4", (published.Row("resnet18", 64, 8, 0.1, 11.69),))
+    setting = published.Setting("RTX 4090", "channels-last", (published.Row("resnet18", 64, 8, 0.1, 11.69),))
     first = published.Cache(tmp_path / "nets.jsonl.gz")
     first.fill([setting])
     again = published.Cache(tmp_path / "nets.jsonl.gz")
     (net,) = first.nets.values()
     assert net is not None and net.cnn and net.family == "resnet" and net.params == pytest.approx(11.69, rel=1e-3)
-    kept = again.nets["resnet18", 64, 8, "channels-last"]
+    kept = again.nets["resnet18", 64, 8, "channels-last", False]
     assert kept is not None and [tuple(kernel) for kernel in kept.kernels] == net.kernels
     assert fitting.work([net.kernels], device("RTX 4090")).nets == 1

@@ -87,6 +87,8 @@ def roofline(
     run = program(graph, dtype, "cpu" if device.capability == "cpu" else "cuda")
     launched = merged(run, graph.outputs) if compiled else kernels(run)
     _check_rates(launched, device)
+    if graph.run.train:
+        reached = reached._replace(spread=reached.training)
     rows = [_row(kernel, device, reached, dtype) for kernel in launched]
     found = table("time", rows, KernelTime, model=graph.name, input=graph.input_text)
     where = f"{device.name}, {_regime(graph, dtype, channels_last, compiled)}"
