@@ -116,11 +116,15 @@ def _numbers(compute: dict[str, float], bandwidth: dict[str, float], launch: flo
     )
 
 
-def efficiencies(numbers: Array, spread: tuple[float, float], origin: str) -> Efficiencies:
-    parts = np.exp(-numbers[: 2 * len(KINDS)])
-    compute = dict(zip(KINDS, map(float, parts[: len(KINDS)]), strict=True))
-    bandwidth = dict(zip(KINDS, map(float, parts[len(KINDS) :]), strict=True))
-    return Efficiencies({k: compute[k] for k in PRODUCTS}, bandwidth, float(np.exp(numbers[-1])), spread, origin)
+def efficiencies(
+    numbers: Array, spread: tuple[float, float], training: tuple[float, float], origin: str
+) -> Efficiencies:
+    """The numbers by name."""
+    parts = [float(each) for each in np.exp(-numbers[: 2 * len(KINDS)])]
+    compute = dict(zip(KINDS, parts[: len(KINDS)], strict=True))
+    bandwidth = dict(zip(KINDS, parts[len(KINDS) :], strict=True))
+    launch = float(np.exp(numbers[-1]))
+    return Efficiencies({kind: compute[kind] for kind in PRODUCTS}, bandwidth, launch, spread, training, origin)
 
 
 def numbers_of(reached: Efficiencies) -> Array:

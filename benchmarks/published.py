@@ -11,10 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The published runs set timm's fast norm, which keeps these in half precision (timm.layers.fast_norm): with autocast's
-# own float32 for them, nets full of them would have run faster than their bytes allow.
-FAST_NORM = {"native_layer_norm": "half", "native_group_norm": "half"}
-FILE = re.compile(r"benchmark-infer-amp-(nhwc|nchw)-pt(\d+)-cu\d+-rtx(\d+)\.csv")
+from cnnscope.analyses.costs import cost
+from cnnscope.errors import CnnscopeError
+from cnnscope.kernels import kernels
+from cnnscope.libraries import imported
+from cnnscope.precisions import program
+from cnnscope.targets import load
+from cnnscope.tracing import trace
+
+FILE = re.compile(r"benchmark-(infer|train)-amp-(nhwc|nchw)-pt\d+-cu\d+-rtx(\d+)\.csv")
 
 
 class Row(NamedTuple):
@@ -32,8 +37,8 @@ class Setting(NamedTuple):
 
     gpu: str
     layout: str
-    torch: str
     rows: tuple[Row, ...]
+    train: bool = False
 
     @property
     def name(self) -> str:
@@ -57,68 +62,85 @@ def settings(folder: Path) -> list[Setting]:
     found = []
     for path in sorted(folder.glob("*.csv")):
         if match := FILE.fullmatch(path.name):
-            layout = "channels-last" if match[1] == "nhwc" else "contiguous"
+            run, order, gpu = match.groups()
+            layout = "channels-last" if order == "nhwc" else "contiguous"
             with path.open(newline="") as file:
-                rows = tuple(_row(line) for line in csv.DictReader(file))
-            torch = f"{match[2][0]}.{match[2][1:-1]}"
-            found.append(Setting(f"RTX {match[3]}", layout, torch, rows))
+                rows = tuple(_row(line, run) for line in csv.DictReader(file))
+            found.append(Setting(f"RTX {gpu}", layout, rows, run == "train"))
     return found
 
 
-def _row(line: dict[str, str]) -> Row:
-    batch = int(line["infer_batch_size"])
-    seconds = batch / float(line["infer_samples_per_sec"])
-    return Row(line["model"], int(line["infer_img_size"]), batch, seconds, float(line["param_count"]))
+def _row(line: dict[str, str], run: str) -> Row:
+    batch = int(line[f"{run}_batch_size"])
+    seconds = batch / float(line[f"{run}_samples_per_sec"])
+    return Row(line["model"], int(line[f"{run}_img_size"]), batch, seconds, float(line["param_count"]))
+
+
+Key = tuple[str, int, int, str, bool]
+
+
+def key(setting: Setting, row: Row) -> Key:
+    """Under which a net is cached: what its kernels depend on."""
+    return row.model, row.size, row.batch, setting.layout, setting.train
 
 
 # -- tracing ----------------------------------------------------------------------------------------------------------
 
 
 class Cache:
-    """Traced nets by (model, size, batch), in a file of JSON lines that grows while it works."""
+    """Traced nets by ``key``, in a file of JSON lines that grows while it works."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.nets: dict[tuple[str, int, int], Net | None] = {}
+        self.nets: dict[Key, Net | None] = {}
         self._model: tuple[str, Any] = ("", None)
         if path and path.exists():
             with gzip.open(path, "rt") as file:
                 for line in file:
-                    key, net = json.loads(line)
-                    self.nets[tuple(key)] = net and Net(*net)
+                    each, net = json.loads(line)
+                    self.nets[tuple(each)] = net and Net(*net)
 
-    def fill(self, wanted: Sequence[tuple[str, int, int]]) -> None:
+    def fill(self, published: Sequence[Setting]) -> None:
         """Trace what is not there yet."""
+        wanted = [key(setting, row) for setting in published for row in setting.rows]
         new = sorted(set(wanted) - self.nets.keys())
-        for i, key in enumerate(new):
-            net = self.nets[key] = self._traced(*key)
+        for i, each in enumerate(new):
+            net = self.nets[each] = self._traced(*each)
             if self.path:
                 with gzip.open(self.path, "at") as file:
-                    file.write(json.dumps([key, net]) + "\n")
+                    file.write(json.dumps([each, net]) + "\n")
             if i % 100 == 0:
                 print(f"traced {i} of {len(new)}", file=sys.stderr, flush=True)
 
-    def _traced(self, name: str, size: int, batch: int) -> Net | None:
+    def _traced(self, name: str, size: int, batch: int, layout: str, train: bool) -> Net | None:
         """The net, or None where timm has it no longer or it does not take that size."""
-        from cnnscope.errors import CnnscopeError
-        from cnnscope.targets import load
-        from cnnscope.tracing import trace
-
         for target in (f"timm:{name}", f"timm:{name}(img_size={size})"):
             try:
                 if self._model[0] != target:
-                    self._model = (target, load(target).model)
-                return _net(self._model[1], trace(self._model[1], (batch, 3, size, size)))
+                    self._model = (target, _loaded(target))
+                last = layout == "channels-last"
+                options: dict[str, Any] = {"device": "cuda", "autocast": "float16", "channels_last": last}
+                if train:  # timm's benchmark trains with cross-entropy and momentum
+                    options |= {"train": True, "optimizer": "sgd-momentum"}
+                return _net(self._model[1], trace(self._model[1], (batch, 3, size, size), **options))
             except CnnscopeError:
                 continue
         return None
 
 
-def _net(model: Any, graph: Any) -> Net:
-    from cnnscope.analyses.costs import cost
-    from cnnscope.kernels import kernels
-    from cnnscope.precisions import program
+def _loaded(target: str) -> Any:
+    """With timm's fast norm, as in the published runs: norms over layers and groups stay in half precision.
 
+    Without it, nets full of them would have run faster than their bytes allow.
+    """
+    imported("timm", "timm")
+    import timm.layers
+
+    timm.layers.set_fast_norm(True)
+    return load(target).model
+
+
+def _net(model: Any, graph: Any) -> Net:
     costs = cost(graph)
     macs = {op.name: costs[op.name].macs or 0 for op in graph}
     convolved = sum(macs[op.name] for op in graph if "convolution" in op.kind)
@@ -130,5 +152,5 @@ def _net(model: Any, graph: Any) -> Net:
         total,
         sum(op.outputs[0].numel for op in graph if macs[op.name]),
         not batched and convolved > total / 2,
-        [(k.kind, k.precision, k.padded, k.bytes) for k in kernels(program(graph, "amp", policies=FAST_NORM))],
+        [(k.kind, k.precision, k.padded, k.bytes) for k in kernels(program(graph, "amp"))],
     )

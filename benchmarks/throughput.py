@@ -19,138 +19,21 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import fitting
 import numpy as np
+from comparisons import FORMS, Result, Sample, across, result, sample, shipped
 from fitting import Score
-from published import Cache, Net, Row, Setting, settings
+from published import Cache, settings
 
-from cnnscope.devices import device
-from cnnscope.efficiencies import written
+from cnnscope.efficiencies import KINDS, written
 
 BAR = ("RTX 4090", "channels-last", 0.07, 0.98)  # median error at most, Spearman at least
-FORMS = ("GMACs", "GMACs + activations", "datasheet roofline", "roofline x scalar", "ours")
+STEPS = 8
 
 
-# -- comparing --------------------------------------------------------------------------------------------------------
-
-
-class Sample(NamedTuple):
-    """The rows of one setting that were traced, as arrays."""
-
-    setting: Setting
-    rows: list[Row]
-    nets: list[Net]
-    work: fitting.Work
-
-    @property
-    def measured(self) -> np.ndarray:
-        return np.array([row.seconds for row in self.rows])
-
-    @property
-    def images(self) -> np.ndarray:
-        return np.array([row.batch for row in self.rows])
-
-    @property
-    def families(self) -> list[str]:
-        return [net.family for net in self.nets]
-
-
-def sample(setting: Setting, cache: Cache, *, cnn: bool) -> Sample:
-    """The rows whose net is what timm has today: some were measured re-parameterised, with fewer parameters."""
-    pairs = [(row, cache.nets.get((row.model, row.size, row.batch))) for row in setting.rows]
-    same = [(row, net) for row, net in pairs if net and abs(net.params - row.params) <= 0.01 * row.params + 0.01]
-    rows, nets = [row for row, net in same if net.cnn or not cnn], [net for _, net in same if net.cnn or not cnn]
-    return Sample(setting, rows, nets, fitting.work([net.kernels for net in nets], device(setting.gpu)))
-
-
-def predictions(found: Sample) -> dict[str, np.ndarray]:
-    """Times by each form, all fitted numbers from other families."""
-    measured, families = found.measured, found.families
-    counts = np.array([[net.macs, net.activations] for net in found.nets])
-    peak = fitting.seconds(fitting.numbers_of(_ideal()), found.work)
-
-    def linear(features: np.ndarray) -> np.ndarray:
-        return fitting.held_out(
-            families, lambda fit, rest: features[rest] @ fitting.proportional(features[fit], measured[fit])
-        )
-
-    def ours(fit: np.ndarray, rest: np.ndarray) -> np.ndarray:
-        numbers = fitting.fitted(fitting.chosen(found.work, fit), measured[fit])
-        return fitting.seconds(numbers, fitting.chosen(found.work, rest))
-
-    made = linear(counts[:, :1]), linear(counts), peak, linear(peak[:, None]), fitting.held_out(families, ours)
-    return dict(zip(FORMS, made, strict=True))
-
-
-def _ideal() -> Any:
-    from cnnscope.efficiencies import KINDS, Efficiencies
-
-    return Efficiencies(dict.fromkeys(KINDS, 1.0), dict.fromkeys(KINDS, 1.0), 1e-30, (1.0, 1.0), "")
-
-
-def spread(predicted: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
-    """Measured over predicted: the 10th and the 90th percentile."""
-    low, high = np.quantile(measured / predicted, [0.1, 0.9])
-    return float(low), float(high)
-
-
-def across(one: Sample, other: Sample) -> Score:
-    """Fit on every net of one device, predict the other's from its sheet."""
-    numbers = fitting.fitted(one.work, one.measured)
-    return fitting.score(fitting.seconds(numbers, other.work), other.measured, other.images)
-
-
-def together(samples: list[Sample]) -> tuple[np.ndarray, tuple[float, float]]:
-    """One fit for several devices; and the spread of what is held out of it, family by family on all of them."""
-    works = [each.work for each in samples]
-    offsets = np.cumsum([0, *[each.nets for each in works]])
-    joined = fitting.Work(
-        np.concatenate([each.net + offset for each, offset in zip(works, offsets, strict=False)]),
-        *(np.concatenate(parts) for parts in zip(*[each[1:4] for each in works], strict=True)),
-        int(offsets[-1]),
-    )
-    measured = np.concatenate([each.measured for each in samples])
-    families = [family for each in samples for family in each.families]
-
-    def predict(fit: np.ndarray, rest: np.ndarray) -> np.ndarray:
-        numbers = fitting.fitted(fitting.chosen(joined, fit), measured[fit])
-        return fitting.seconds(numbers, fitting.chosen(joined, rest))
-
-    return fitting.fitted(joined, measured), spread(fitting.held_out(families, predict), measured)
-
-
-# -- reporting --------------------------------------------------------------------------------------------------------
-
-
-class Result(NamedTuple):
-    """A setting with the score of each form, for CNNs or for all nets."""
-
-    sample: Sample
-    scores: dict[str, Score]
-    predicted: np.ndarray
-
-
-def result(found: Sample) -> Result:
-    made = predictions(found)
-    scores = {form: fitting.score(times, found.measured, found.images) for form, times in made.items()}
-    return Result(found, scores, made["ours"])
-
-
-def shipped(samples: list[Sample]) -> dict[str, Any]:
-    """The efficiencies for each layout, from all devices of which there is a file."""
-    made = {}
-    for layout in dict.fromkeys(each.setting.layout for each in samples):
-        of = [each for each in samples if each.setting.layout == layout]
-        numbers, range_ = together(of)
-        where = " and ".join(each.setting.gpu for each in of)
-        origin = f"fit to {sum(each.work.nets for each in of):,} throughputs of CNNs on {where}, amp, {layout}, eager"
-        made[layout] = fitting.efficiencies(numbers, range_, origin)
-    return made
-
-
-def page(cnns: list[Result], every: list[Result], efficiencies: dict[str, Any]) -> str:
+def page(cnns: list[Result], every: list[Result], steps: list[Sample], efficiencies: dict[str, Any]) -> str:
     lines = [
         "# Predicted time",
         "",
@@ -164,6 +47,7 @@ def page(cnns: list[Result], every: list[Result], efficiencies: dict[str, Any]) 
         "Attention is traced as the products and the softmax it is made of, which a GPU does not run one by one.",
         "",
         *_transfer([each.sample for each in cnns]),
+        *_training(steps, efficiencies),
         *_worst(cnns),
         *_numbers(efficiencies),
         "## Bar",
@@ -203,6 +87,22 @@ def _transfer(samples: list[Sample]) -> list[str]:
     return [*lines, ""]
 
 
+def _training(steps: list[Sample], efficiencies: dict[str, Any]) -> list[str]:
+    """Training steps, predicted with the numbers of inference."""
+    lines = [f"## Training steps (every {STEPS}th row of CNNs; nothing is fitted on them, another PyTorch)", ""]
+    for found in steps:
+        numbers = fitting.numbers_of(efficiencies[found.setting.layout])
+        times = fitting.seconds(numbers, found.work)
+        middle = float(np.median(found.measured / times))
+        named = f"- {found.setting.name}, {found.work.nets} nets: "
+        lines.append(
+            f"{named}{_cell(fitting.score(times, found.measured, found.images))}; measured {middle:.2f} x predicted"
+        )
+        scaled = fitting.score(times * middle, found.measured, found.images)
+        lines.append(f"  times one scalar, fitted on all of them: {_cell(scaled)}")
+    return [*lines, ""] if steps else []
+
+
 def _worst(results: list[Result]) -> list[str]:
     """The families that are predicted worst: what the form does not know."""
     lines = ["## Families that are off most (measured over predicted, median, at least three nets)", ""]
@@ -219,8 +119,6 @@ def _worst(results: list[Result]) -> list[str]:
 
 
 def _numbers(efficiencies: dict[str, Any]) -> list[str]:
-    from cnnscope.efficiencies import KINDS
-
     lines = ["## The efficiencies that are shipped", "", "| kind | " + " | ".join(efficiencies) + " |"]
     lines.append("|---|" + "---|" * len(efficiencies))
     for kind in KINDS:
@@ -234,6 +132,8 @@ def _numbers(efficiencies: dict[str, Any]) -> list[str]:
     lines.append("| launch | " + " | ".join(f"{each.launch * 1e6:.1f} µs" for each in efficiencies.values()) + " |")
     ranges = [f"{each.spread[0]:.2f} to {each.spread[1]:.2f}" for each in efficiencies.values()]
     lines.append("| measured over predicted, 10th to 90th percentile | " + " | ".join(ranges) + " |")
+    ranges = [f"{each.training[0]:.2f} to {each.training[1]:.2f}" for each in efficiencies.values()]
+    lines.append("| the same, training steps | " + " | ".join(ranges) + " |")
     return [*lines, ""]
 
 
@@ -250,7 +150,7 @@ def verdicts(results: list[Result]) -> Iterator[tuple[bool, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="with timm's benchmark-infer-amp-*.csv")
+    parser.add_argument("folder", type=Path, help="with timm's benchmark-infer-amp-*.csv and benchmark-train-amp-*.csv")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep the traced kernels there (.jsonl.gz)")
     parser.add_argument("--quick", action="store_true", help="every twelfth row")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
@@ -263,13 +163,15 @@ def main() -> int:
         parser.error(f"{options.folder} has no file of the form benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv")
     if options.quick:
         published = [each._replace(rows=each.rows[::12]) for each in published]
+    published = [each._replace(rows=each.rows[:: STEPS if each.train else 1]) for each in published]
     cache = Cache(options.cache)
-    cache.fill([(row.model, row.size, row.batch) for each in published for row in each.rows])
-    cnns = [sample(each, cache, cnn=True) for each in published]
+    cache.fill(published)
+    cnns = [sample(each, cache, cnn=True) for each in published if not each.train]
+    steps = [sample(each, cache, cnn=True) for each in published if each.train]
     results = [result(each) for each in cnns]
-    every = [result(sample(each, cache, cnn=False)) for each in published]
-    efficiencies = shipped(cnns)
-    text = page(results, every, efficiencies)
+    every = [result(sample(each, cache, cnn=False)) for each in published if not each.train]
+    efficiencies = shipped(cnns, steps)
+    text = page(results, every, steps, efficiencies)
     print(text)
     if options.output:
         options.output.write_text(text, encoding="utf-8")
@@ -282,7 +184,7 @@ def main() -> int:
 HEADING = """# How near kernels come to a device's peaks; written by benchmarks/throughput.py, see reports/time.md.
 # compute: part of the peak rate (for products; depthwise: of the fp32 rate of the plain cores); bandwidth: part of the
 # peak bandwidth; launch_us: microseconds for each kernel; spread: measured time over predicted for nets of families
-# that were not fitted, 10th to 90th percentile.
+# that were not fitted, 10th to 90th percentile; training: for training steps, with the same numbers.
 """
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import math
 import platform
 import statistics
 import time
@@ -22,7 +23,7 @@ from torch import nn
 
 from .analyses.rooflines import roofline
 from .devices import Device, as_toml, device
-from .efficiencies import KINDS, PRODUCTS, Efficiencies
+from .efficiencies import KINDS, PRODUCTS, Efficiencies, shipped
 from .errors import UnknownDevice, UnusableInput
 from .kernels import Kernel, kernels
 from .precisions import program
@@ -190,14 +191,15 @@ def _reached(on: Device, timed: Sequence[Timed], launch: float, dtype: str) -> E
     compute = {kind: max((rate for each, rate, _ in parts if each == kind), default=0.0) for kind in PRODUCTS}
     bandwidth = {
         kind: max(
-            (b for each, rate, b in parts if each == kind and rate * _LIMITED <= compute.get(kind, 4.0)), default=0.0
+            (b for each, rate, b in parts if each == kind and rate * _LIMITED <= compute.get(kind, math.inf)),
+            default=0.0,
         )
         for kind in KINDS
     }
     compute["attention"] = compute["matmul"]
     bandwidth = {kind: value or bandwidth["pointwise"] for kind, value in bandwidth.items()}
     origin = f"measured on {on.name}, {dtype}, torch {torch.__version__}, {datetime.date.today().isoformat()}"
-    return Efficiencies(compute, bandwidth, launch, (1.0, 1.0), origin)
+    return Efficiencies(compute, bandwidth, launch, (1.0, 1.0), (1.0, 1.0), origin)
 
 
 def _parts(each: Timed, on: Device, launch: float) -> tuple[float, float]:
@@ -220,11 +222,16 @@ def _centred(on: Device, bench: Bench, names: Sequence[str]) -> Calibration:
         nets[name] = (bench(model, shape), predicted or 0.0)
     ratios = [measured / predicted for measured, predicted in nets.values()]
     middle = statistics.median(ratios)
+    spread = min(1 - _LEAST_SPREAD, min(ratios) / middle), max(1 + _LEAST_SPREAD, max(ratios) / middle)
+    # No training step is timed here: beside the spread it has what published ones show.
+    published = shipped(bench.channels_last)
+    training = spread[0] * published.training[0], spread[1] * published.training[1]
     moved = Efficiencies(
         {kind: part / middle for kind, part in on.efficiencies.compute.items()},
         {kind: part / middle for kind, part in on.efficiencies.bandwidth.items()},
         on.efficiencies.launch * middle,
-        (min(1 - _LEAST_SPREAD, min(ratios) / middle), max(1 + _LEAST_SPREAD, max(ratios) / middle)),
+        spread,
+        training,
         on.efficiencies.origin,
     )
     after = {name: (measured, predicted * middle) for name, (measured, predicted) in nets.items()}

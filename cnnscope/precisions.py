@@ -1,76 +1,54 @@
-"""What a traced program becomes in another precision: whole in half precision, or under autocast.
+"""What a traced program becomes in another precision: whole in half precision, or under autocast, without a new trace.
 
-``torch.autocast`` changes no model. Operators of one list get their tensors cast to the half type (convolutions,
-matrix products), those of another to float32 (norms over layers, softmax, powers, sums, losses); the rest take what
-comes and promote. Each cast is a kernel of its own that reads and writes memory. A parameter is cast once in a run, any
-other tensor every time it is needed. The backward pass meets the tensors that the forward pass kept, so a cast of the
-forward is none of the backward, and gradients flow back through the casts.
+``torch.autocast`` changes no model. Operators of one list get their tensors cast to the lower precision, those of
+another to float32 (``cast_lists``); the rest take what comes and promote. Each cast is a kernel of its own that reads
+and writes memory. A parameter is cast once in a run, any other tensor every time it is needed. The backward pass meets
+the tensors that the forward pass kept, and gradients flow back through the casts.
 
-Lists: PyTorch's documentation, "CUDA Ops that can autocast to float16 / float32 / that promote to the widest type"
-(https://docs.pytorch.org/docs/stable/amp.html#autocast-op-reference), as the ATen kinds that those functions call.
+``trace(..., autocast=...)`` runs the real thing. This is for graphs that are there already, whatever they came from; a
+model that asks for a type itself (``x.float()``) or does other things under autocast needs the trace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from functools import cache
 from typing import NamedTuple
 
+from .cast_lists import POLICIES
 from .errors import UnusableInput
 from .graph import ITEM_BYTES, ModelGraph, Op, Storage, Value
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp")
+HALVES = {"cuda": "float16", "cpu": "bfloat16"}
 
-_LISTS = (
-    ("half", """
-        convolution convolution_backward conv1d conv2d conv3d _convolution mm bmm mv addmm addmv addr baddbmm addbmm
-        linear matmul prelu _prelu_kernel scaled_dot_product_attention _scaled_dot_product_flash_attention
-        _scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention_for_cpu
-        _scaled_dot_product_cudnn_attention _scaled_dot_product_attention_math
-        _scaled_dot_product_fused_attention_overrideable
-    """),
-    ("float32", """
-        acos asin cosh erfinv exp expm1 log log10 log1p log2 reciprocal rsqrt sinh tan pow softplus cumprod cumsum prod
-        sum native_layer_norm native_group_norm layer_norm group_norm _softmax _log_softmax _safe_softmax
-        linalg_vector_norm norm renorm dist _cdist_forward nll_loss_forward nll_loss2d_forward mse_loss smooth_l1_loss
-        huber_loss binary_cross_entropy_with_logits soft_margin_loss
-        native_layer_norm_backward native_group_norm_backward _softmax_backward_data _log_softmax_backward_data
-        nll_loss_backward nll_loss2d_backward
-    """),
-    ("widest", """
-        addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler_2d grid_sampler_3d index_put scatter_add cat stack
-        _trilinear tensordot
-    """),
-    # On none of autocast's lists: the data decides over the type, whatever the weights and statistics are.
-    ("data", """
-        native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
-        _batch_norm_with_update _batch_norm_no_update miopen_batch_norm native_batch_norm_backward
-        cudnn_batch_norm_backward batch_norm_backward
-    """),
-)  # fmt: skip
-_POLICY = {kind: policy for policy, kinds in _LISTS for kind in kinds.split()}
-NO_POLICIES: Mapping[str, str] = MappingProxyType({})
+# What the functions of the lists call.
+_CALLED = {
+    "softmax": "_softmax", "log_softmax": "_log_softmax", "layer_norm": "native_layer_norm", "prelu": "_prelu_kernel",
+    "group_norm": "native_group_norm", "rms_norm": "_fused_rms_norm", "nll_loss": "nll_loss_forward",
+    "nll_loss2d": "nll_loss2d_forward", "cdist": "_cdist_forward", "grid_sampler": "grid_sampler_2d",
+    "bilinear": "_trilinear", "conv2d": "convolution",
+    "scaled_dot_product_attention": "_scaled_dot_product_efficient_attention",
+}  # fmt: skip
+_TAKES_DTYPE = ("fp32_dtype", "fp32_appended")
 
 
 class Program(NamedTuple):
-    """Operators in order, casts among them, and the storages that their values index. No lifetimes: those of the
-    traced program's storages stay as they were, a cast's memory is alive from its operator on."""
+    """Operators in order, casts among them, and the storages that their values index.
+
+    Lifetimes are those of the traced program; the memory of a cast has none.
+    """
 
     ops: tuple[Op, ...]
     storages: tuple[Storage, ...]
 
 
-def program(
-    graph: ModelGraph, precision: str, half: str = "float16", policies: Mapping[str, str] = NO_POLICIES
-) -> Program:
-    """The operators of a graph as they run in a precision.
+def program(graph: ModelGraph, precision: str, device: str = "cuda") -> Program:
+    """The operators of a graph as they run in a precision on ``cuda`` or ``cpu``.
 
     fp32, tf32: as traced (the two differ in the rate of products, not in bytes). fp16, bf16: every float32 tensor is
-    of that type. amp: as under ``torch.autocast``, ``half`` being its type. What was traced in another type than
+    of that type. amp: as under autocast, to float16 on cuda and bfloat16 on cpu. What was traced in another type than
     float32 keeps it.
-
-    policies: what autocast does with some kinds of operators where a program overrules its lists: half, float32, widest
-    or data (the type of the first input decides).
 
     Raises:
         UnusableInput: there is no such precision.
@@ -79,8 +57,8 @@ def program(
         raise UnusableInput(f"no precision {precision!r}; one of {', '.join(PRECISIONS)}")
     if precision in ("fp16", "bf16"):
         return _halved(graph, "float16" if precision == "fp16" else "bfloat16")
-    if precision == "amp":
-        return _Autocast(graph, half, policies).result()
+    if precision == "amp" and not graph.run.autocast:
+        return _Autocast(graph, device).result()
     return Program(graph.ops, graph.storages)
 
 
@@ -97,13 +75,32 @@ def _halved(graph: ModelGraph, half: str) -> Program:
     return Program(tuple(ops), tuple(storages))
 
 
+@cache
+def _policies(device: str) -> Mapping[str, str]:
+    """Policy by ATen kind."""
+    listed = {name.partition(".")[0]: policy for name, policy in POLICIES[device].items()}
+    return listed | {called: listed[name] for name, called in _CALLED.items() if name in listed}
+
+
+def _policy(op: Op, device: str) -> str:
+    """Which list an operator is on, '' for none; a backward pass has the types of its forward."""
+    if op.phase == "optimizer":
+        return "fp32"
+    if "batch_norm" in op.kind:
+        return "data"  # whatever its weights and statistics are, its result has the type of its input
+    kind = op.kind.removesuffix("_data").removesuffix("_backward")
+    policy = _policies(device).get(kind, "lower" if "scaled_dot_product" in kind else "")
+    # No autocast is around the backward pass: what only sums gradients takes them as they come.
+    return policy if policy == "lower" or op.phase == "forward" or kind != op.kind else ""
+
+
 class _Autocast:
     """Walks through the program once and knows of every storage whether its floats are halves."""
 
-    def __init__(self, graph: ModelGraph, half: str, policies: Mapping[str, str]) -> None:
+    def __init__(self, graph: ModelGraph, device: str) -> None:
         self.graph = graph
-        self.policies = _POLICY | dict(policies)
-        self.half = half
+        self.device = device
+        self.half = HALVES[device]
         self.halves: set[int] = set()
         self.storages = list(graph.storages)
         self.ops: list[Op] = []
@@ -119,27 +116,26 @@ class _Autocast:
     def _rewritten(self, op: Op) -> Iterator[Op]:
         """The operator in the types that it gets, behind the casts that it needs."""
         inputs = [self._typed(value) for value in op.inputs]
-        wanted = None if op.view else self._wanted(op, inputs)
-        if wanted:
-            for i, value in enumerate(inputs):
-                if value.dtype in ("float32", self.half) and value.dtype != wanted:
-                    inputs[i], cast = self._converted(op, value, wanted)
-                    yield from cast
-        self._mark(op, inputs, wanted)
+        policy = "" if op.view else _policy(op, self.device)
+        wanted = self._wanted(op, policy, inputs)
+        for i, value in enumerate(inputs if wanted else ()):
+            if value.dtype in ("float32", self.half) and value.dtype != wanted:
+                inputs[i], cast = self._converted(op, value, wanted)
+                yield from cast
+        self._mark(op, policy, inputs)
         yield op._replace(inputs=tuple(inputs), outputs=tuple([self._typed(value) for value in op.outputs]))
 
     def _typed(self, value: Value) -> Value:
         return value._replace(dtype=self.half) if value.storage in self.halves and value.dtype == "float32" else value
 
-    def _wanted(self, op: Op, inputs: list[Value]) -> str | None:
-        """The type that the operator's list asks for; None where it takes what comes. In place, nothing is cast."""
-        if op.phase == "optimizer":
-            return "float32"
-        policy = self.policies.get(op.kind)
-        if policy == "half":
+    def _wanted(self, op: Op, policy: str, inputs: list[Value]) -> str:
+        """The type to cast to; '' where the operator takes what comes."""
+        if policy == "lower":
             return self.half
-        widest = policy == "widest" and any(value.dtype == "float32" for value in inputs)
-        return "float32" if policy == "float32" or widest else None
+        # Softmax alone converts outside of its kernel, and not from float16 on CUDA.
+        outside = policy in _TAKES_DTYPE and op.kind in ("_softmax", "_log_softmax") and self.half != "float16"
+        widest = policy == "promote" and any(value.dtype == "float32" for value in inputs)
+        return "float32" if policy == "fp32" or outside or widest else ""
 
     def _converted(self, op: Op, value: Value, wanted: str) -> tuple[Value, list[Op]]:
         """The value in the wanted type, and the cast that makes it where it is not there yet."""
@@ -149,31 +145,28 @@ class _Autocast:
         param = value.storage < len(self.graph.storages) and self.graph.storages[value.storage].kind == "param"
         known = self._cast.get(key)
         if known is not None and (param or op.phase != "forward"):
-            return known, []
+            return known._replace(shape=value.shape), []
         self._count += 1
         storage = Storage(len(self.storages), value.numel * ITEM_BYTES[wanted], "temporary", len(self.ops), None)
         self.storages.append(storage)
         result = self._cast[key] = Value(f"autocast#{self._count}", value.shape, wanted, storage.id)
         name = f"{op.module}.{result.name}" if op.module else result.name
-        cast = Op(
-            name, "_to_copy", (value,), (result,), op.params if param else (), {"dtype": wanted}, op.module, op.phase
-        )
-        return result, [cast._replace(roles=("self",), call=op.call)]
+        read = op.params if param else ()
+        cast = Op(name, "_to_copy", (value,), (result,), read, {"dtype": wanted}, op.module, op.phase, ("self",))
+        return result, [cast._replace(call=op.call)]
 
-    def _mark(self, op: Op, inputs: list[Value], wanted: str | None) -> None:
+    def _mark(self, op: Op, policy: str, inputs: list[Value]) -> None:
         """Which of the storages that the operator makes hold halves."""
         given = {value.storage for value in op.inputs}
-        new = [value for value in op.outputs if value.storage not in given and value.dtype == "float32"]
-        if not new:
-            return
-        if self.policies.get(op.kind) == "data":
+        new = {value.storage: value for value in op.outputs if value.storage not in given and value.dtype == "float32"}
+        if policy == "data":
             made = inputs[0].dtype == self.half
-            new = new[:1]  # the statistics stay float32
-        elif wanted:
-            made = wanted == self.half
+            new = dict(list(new.items())[:1])  # the statistics stay float32
+        elif policy in ("lower", "fp32", *_TAKES_DTYPE):
+            made = policy == "lower"
         else:
             made = self._promotes_to_half(op, inputs)
-        for storage in {value.storage for value in new} if made else ():
+        for storage in new if made else ():
             self.halves.add(storage)
             self.storages[storage] = self.storages[storage]._replace(bytes=self.storages[storage].bytes // 2)
 

@@ -53,6 +53,7 @@ def probes(batch: int) -> list[Probe]:
         Probe(nn.MaxPool2d(3, 2, 1), maps),
         Probe(nn.AvgPool2d(2), maps),
         Probe(nn.BatchNorm2d(64), maps),
+        Probe(nn.LayerNorm(384), (batch, 784, 384)),
         Probe(nn.ReLU(), maps),
         Probe(nn.SiLU(), maps),
         Probe(Sum(), maps),

@@ -30,6 +30,7 @@ TORCH_FREE = [
             *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
             *("papers", "reporting", "table", "testing", "units", "views", "zoo"),
             *("confirming", "predicting", "reckoning", "records"),
+            *("precisions", "devices", "efficiencies", "kernels", "merging"),
         )
     ),
     *modules_of("analyses"),
@@ -60,7 +61,11 @@ def test_module_loads_nothing_heavy(module: str):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], *([each, "--help"] for each in ("table", "graph", "report", "confirm"))]
+    "arguments",
+    [
+        *(["--help"], ["list"], ["devices"]),
+        *([each, "--help"] for each in ("table", "graph", "report", "confirm", "fit", "calibrate")),
+    ],
 )
 def test_command_loads_nothing_heavy(arguments: list[str]):
     assert loaded_by_command(*arguments) == set()

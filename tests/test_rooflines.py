@@ -18,7 +18,7 @@ from cnnscope.kernels import TILE, kernels
 from cnnscope.merging import merged
 from cnnscope.precisions import PRECISIONS, program
 
-PEAK = Efficiencies(dict.fromkeys(PRODUCTS, 1.0), dict.fromkeys(KINDS, 1.0), 0.0, (1.0, 1.0), "peaks")
+PEAK = Efficiencies(dict.fromkeys(PRODUCTS, 1.0), dict.fromkeys(KINDS, 1.0), 0.0, (1.0, 1.0), (1.0, 1.0), "peaks")
 
 
 @cache
@@ -187,7 +187,9 @@ def test_an_unknown_operator_is_named_and_the_total_is_a_lower_bound():
 
 
 def test_a_device_without_the_rate_is_refused():
-    with pytest.raises(UnusableInput, match="T4 has no rate for bf16; it has fp32, fp16, int8"):
+    with pytest.raises(
+        UnusableInput, match=r"T4 has no rate for bf16, which conv1\.convolution needs; it has fp32, fp16, int8"
+    ):
         cnnscope.roofline(graph(), "T4", dtype="bf16")
     with pytest.raises(UnusableInput, match="no precision 'fp12'"):
         cnnscope.roofline(graph(), "T4", dtype="fp12")

@@ -8,10 +8,10 @@ stream runs one kernel after another.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..devices import Device
+from ..devices import RATES, Device
 from ..devices import device as device_of
 from ..efficiencies import Efficiencies, shipped
 from ..errors import UnusableInput
@@ -84,23 +84,32 @@ def roofline(
     device = device_of(device) if isinstance(device, str) else device
     channels_last = graph.run.channels_last if channels_last is None else channels_last
     reached = efficiencies or device.efficiencies or shipped(channels_last)
-    run = program(graph, dtype, half=_half(device))
-    _able(device, dtype)
+    run = program(graph, dtype, "cpu" if device.capability == "cpu" else "cuda")
     launched = merged(run, graph.outputs) if compiled else kernels(run)
+    _check_rates(launched, device)
+    if graph.run.train:
+        reached = reached._replace(spread=reached.training)
     rows = [_row(kernel, device, reached, dtype) for kernel in launched]
     found = table("time", rows, KernelTime, model=graph.name, input=graph.input_text)
-    regime = ", ".join([dtype, *["channels-last"] * channels_last, "compiled" if compiled else "eager"])
-    return dataclasses.replace(found, notes=_notes(found, f"{device.name}, {regime}", reached.origin))
+    where = f"{device.name}, {_regime(graph, dtype, channels_last, compiled)}"
+    return dataclasses.replace(found, notes=_notes(found, where, reached.origin))
 
 
-def _half(device: Device) -> str:
-    return "bfloat16" if device.capability == "cpu" else "float16"
+def _check_rates(launched: Iterable[Kernel], device: Device) -> None:
+    """A known precision that the device's sheet gives no rate for is a mistake of whoever asks, not an unknown."""
+    for kernel in launched:
+        if kernel.padded and kernel.precision in RATES and device.rate(kernel.precision) is None:
+            have = ", ".join(device.rates)
+            raise UnusableInput(
+                f"{device.name} has no rate for {kernel.precision}, which {kernel.name} needs; it has {have}"
+            )
 
 
-def _able(device: Device, dtype: str) -> None:
-    wanted = "fp16" if dtype == "amp" and _half(device) == "float16" else "bf16" if dtype == "amp" else dtype
-    if dtype != "fp32" and device.rate(wanted) is None:
-        raise UnusableInput(f"{device.name} has no rate for {wanted}; it has {', '.join(device.rates)}")
+def _regime(graph: ModelGraph, dtype: str, channels_last: bool, compiled: bool) -> str:
+    """In which way it runs: ``amp, channels-last, eager``."""
+    precision = "amp" if graph.run.autocast else graph.run.dtype or dtype
+    layout = ["channels-last"] if channels_last else []
+    return ", ".join([precision, *layout, "compiled" if compiled else "eager"])
 
 
 def _row(kernel: Kernel, device: Device, reached: Efficiencies, dtype: str) -> KernelTime:

@@ -175,7 +175,7 @@ def _largest(
     from ..analyses.fitting import Peaks, curve, largest_batches
 
     low = traced(model, inputs, 2, **run)
-    graph_at = _graph_at(model, inputs, run, low)
+    graph_at = by_batch(model, inputs, run, low)
     peaks = Peaks(graph_at, device)
     fit = largest_batches(peaks, budget, model=low.name)
     answer = max((row.batch or 0 for row in fit.values()), default=0)
@@ -200,7 +200,7 @@ def _largest(
     return 0 if any(row.batch for row in fit.values()) else 1
 
 
-def _graph_at(model: str, inputs: tuple[str, ...], run: dict[str, Any], low: Traced) -> Any:
+def by_batch(model: str, inputs: tuple[str, ...], run: dict[str, Any], low: Traced) -> Any:
     """The graph by batch size: from two traces, or from one for each where no line goes through two."""
     from ..analyses.batches import Batches, NotLinear
 

@@ -1,17 +1,22 @@
-"""``cnnscope devices`` and ``cnnscope calibrate``: for what time is predicted, and what that rests on."""
+"""``cnnscope devices``, ``calibrate`` and ``fit``: what time is predicted for, what that rests on, the prediction."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .common import colored, deliver
+from .common import colored, deliver, takes_model, takes_run, traced
+from .peaks import Bytes, by_batch
 
 if TYPE_CHECKING:
     from ..calibrating import Calibration
+    from ..devices import Device
+    from ..graph import ModelGraph
+    from ..table import Table
 
 
 @click.command()
@@ -23,16 +28,18 @@ if TYPE_CHECKING:
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def devices(columns: str | None, format_: str, output: str | None) -> None:
     """List the devices that time can be predicted for, with what their sheets promise."""
-    from .. import render
     from ..devices import catalog
 
     names = [name for name in columns.split(",") if name.strip()] if columns else None
-    found = catalog()
+    deliver(_rendered(catalog(), format_, output, columns=names), output)
+
+
+def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:
+    from .. import render
+
     if format_ == "text":
-        text = render.text(found, columns=names, width=0 if output else None, color=colored(output))
-    else:
-        text = {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found, columns=names)
-    deliver(text, output)
+        return render.text(found, width=0 if output else None, color=colored(output), **options)
+    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found, **options)
 
 
 @click.command()
@@ -69,3 +76,70 @@ def _checked(found: Calibration, output: str) -> str:
         for name, (real, told) in found.nets.items()
     ]
     return "\n".join([*lines, f"{found.device.name}: kept in {output}"])
+
+
+@click.command()
+@takes_model
+@takes_run
+@click.option("--device", metavar="NAME", required=True, help="Of 'cnnscope devices', or a device file.")
+@click.option("--budget", type=Bytes(), metavar="BYTES", help="24GiB.  [default: the device's memory]")
+@click.option("--tf32", is_flag=True, help="Products of float32 tensors on tensor cores.")
+@click.option("--compile", "compiled", is_flag=True, help="Fused, as torch.compile does.")
+@click.option("--kernels", is_flag=True, help="Instead the time of each kernel, in a batch of -b N.")
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
+)
+@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+def fit(
+    model: str,
+    inputs: tuple[str, ...],
+    batch_size: int | None,
+    run: dict[str, Any],
+    device: str,
+    budget: int | None,
+    tf32: bool,
+    compiled: bool,
+    kernels: bool,
+    format_: str,
+    output: str | None,
+) -> int:
+    """Show the largest batch of MODEL that fits into a device, and how long it is going to take there."""
+    from ..devices import device as known
+
+    on = known(device)
+    run["device"] = "cpu" if on.capability == "cpu" else "cuda"
+    asked = _Asked(on, device, "tf32" if tf32 else "fp32", compiled)
+    if kernels:
+        if batch_size is None:
+            raise click.UsageError("--kernels takes the batch size to predict for: -b 32")
+        found = asked.kernels(traced(model, inputs, batch_size, **run).graph)
+    else:
+        found = asked.capacity(model, inputs, run, budget if budget is not None else on.memory)
+    deliver(_rendered(found, format_, output), output)
+    return 1 if not kernels and not any(row.batch for row in found.values()) else 0
+
+
+class _Asked(NamedTuple):
+    """What to predict for: the device, how it was called, and the way to run there."""
+
+    device: Device
+    called: str
+    dtype: str
+    compiled: bool
+
+    def kernels(self, graph: ModelGraph) -> Table[Any]:
+        from ..analyses.rooflines import roofline
+
+        return roofline(graph, self.device, dtype=self.dtype, compiled=self.compiled)
+
+    def capacity(self, model: str, inputs: tuple[str, ...], run: dict[str, Any], budget: int | None) -> Table[Any]:
+        from ..analyses.capacities import capacity
+        from ..analyses.fitting import Peaks
+
+        if budget is None:
+            raise click.UsageError(f"how much memory {self.called} has is not known; give it: --budget 24GiB")
+        low = traced(model, inputs, 2, **run)
+        graph_at = by_batch(model, inputs, run, low)
+        peaks = Peaks(graph_at, "cpu" if self.device.capability == "cpu" else self.called)
+        found = capacity(graph_at, peaks, self.device, budget, dtype=self.dtype, compiled=self.compiled)
+        return dataclasses.replace(found, model=low.name, title=f"{self.device.name}: {found.title}")
