@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from cnnscope.analyses.costs import cost
     from cnnscope.analyses.depths import depth
     from cnnscope.analyses.layering import layers
+    from cnnscope.analyses.memory import memory
     from cnnscope.analyses.parameters import params
     from cnnscope.analyses.receptive import receptive_field
+    from cnnscope.analyses.rooflines import roofline
     from cnnscope.analyses.shape import shapes
     from cnnscope.claims import check
     from cnnscope.graph import ModelGraph
+    from cnnscope.measuring.sessions import measure
+    from cnnscope.reporting import report
     from cnnscope.summaries import summary
-    from cnnscope.table import Table, by_module
+    from cnnscope.table import Table, by_module, by_phase
     from cnnscope.tracing import trace
+    from cnnscope.whatifs import what_if
     from cnnscope.zoo import build, names
 
 __version__ = "0.1.0"
@@ -30,18 +35,24 @@ __all__ = [
     "__version__",
     "build",
     "by_module",
+    "by_phase",
     "check",
     "cost",
     "depth",
     "errors",
     "layers",
+    "measure",
+    "memory",
     "names",
     "params",
     "receptive_field",
     "render",
+    "report",
+    "roofline",
     "shapes",
     "summary",
     "trace",
+    "what_if",
 ]
 
 # Public name -> the module that defines it; "" means that the name is itself a module of this package.
@@ -50,18 +61,24 @@ _HOMES = {
     "Table": "table",
     "build": "zoo",
     "by_module": "table",
+    "by_phase": "table",
     "check": "claims",
     "cost": "analyses.costs",
     "depth": "analyses.depths",
     "errors": "",
     "layers": "analyses.layering",
+    "measure": "measuring.sessions",
+    "memory": "analyses.memory",
     "names": "zoo",
     "params": "analyses.parameters",
     "receptive_field": "analyses.receptive",
     "render": "",
+    "report": "reporting",
+    "roofline": "analyses.rooflines",
     "shapes": "analyses.shape",
     "summary": "summaries",
     "trace": "tracing",
+    "what_if": "whatifs",
 }
 
 

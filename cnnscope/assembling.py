@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from .fastmeta import METAS
-from .graph import Call, ModelGraph, Op, Parameter, Storage, Value
+from .graph import Call, ModelGraph, Op, Parameter, Run, Shape, Storage, Value
+from .layouts import Meta, contiguous
 from .recording import Recorder
 
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 def assemble(
-    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int]
+    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int], run: Run
 ) -> ModelGraph:
     """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values."""
     op_names, value_names = _names(recorder, calls)
     values = _values(recorder, value_names)
     ops = _ops(recorder, calls, op_names, values, [names[0] for names in recorder.param_names])
-    memory = recorder.memory
-    numbers = range(len(memory.bytes))
     return ModelGraph(
         name,
         tuple(ops),
-        tuple(map(Storage, numbers, memory.bytes, memory.kinds, memory.born, memory.dies)),
+        _storages(recorder, op_names),
         inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
         outputs=tuple([values[i] for i in outputs]),
         parameters=_parameters(recorder, ops),
-        calls=tuple(
-            [
-                Call(
-                    path, kind, parent, repeat, leaf, tuple([values[i] for i in ins]), tuple([values[i] for i in outs])
-                )
-                for path, kind, parent, repeat, leaf, ins, outs in calls
-            ]
-        ),
+        calls=tuple([_call(call, values) for call in calls]),
+        run=run,
     )
 
 
+def _call(told: list[Any], values: list[Value]) -> Call:
+    path, kind, parent, repeat, leaf, ins, outs, start = told
+    inputs, outputs = tuple([values[i] for i in ins]), tuple([values[i] for i in outs])
+    return Call(path, kind, parent, repeat, leaf, inputs, outputs, start)
+
+
+def _storages(recorder: Recorder, op_names: list[str]) -> tuple[Storage, ...]:
+    memory, lineage = recorder.memory, recorder.lineage
+    plain = list(map(Storage, range(len(memory.bytes)), memory.bytes, memory.kinds, memory.born, memory.dies))
+    for number in memory.host:
+        plain[number] = plain[number]._replace(host=True)
+    if lineage is None:
+        return tuple(plain)
+    phases = _phases(recorder)
+    storages = []
+    for storage in plain:
+        if storage.kind == "activation" and storage.born >= 0 and phases[storage.born] != "forward":
+            storage = storage._replace(kind="temporary")
+        savers = lineage.savers.get(storage.id, ())
+        storages.append(storage._replace(savers=tuple([f"{op_names[made]}:{name}" for made, name in savers])))
+    return tuple(storages)
+
+
+def _phases(recorder: Recorder) -> list[str]:
+    """The phase of each operator."""
+    count = len(recorder.records)
+    if recorder.lineage is None:
+        return ["forward"] * count
+    marks = [*recorder.lineage.phases, (count, "")]
+    return [phase for (begin, phase), (end, _) in itertools.pairwise(marks) for _ in range(end - begin)]
+
+
 def _values(recorder: Recorder, names: list[str]) -> list[Value]:
-    plain = {number: (METAS[number].shape, str(METAS[number].dtype)[6:]) for number in set(recorder.value_metas)}
+    plain = {number: _plain(METAS[number]) for number in set(recorder.value_metas)}
     return [
-        Value(name, *plain[meta], storage)
-        for name, meta, storage in zip(names, recorder.value_metas, recorder.value_storages, strict=True)
+        Value(name, shape, dtype, storage, strides)
+        for name, (shape, dtype, strides), storage in zip(
+            names, map(plain.__getitem__, recorder.value_metas), recorder.value_storages, strict=True
+        )
     ]
+
+
+def _plain(meta: Meta) -> tuple[Shape, str, Shape]:
+    strides = () if meta.stride == contiguous(meta.shape) else meta.stride
+    return meta.shape, str(meta.dtype)[6:], strides
 
 
 def _ops(
     recorder: Recorder, calls: list[list[Any]], names: list[str], values: list[Value], param_names: list[str]
 ) -> list[Op]:
     ops = []
-    for name, (signature, inputs, outputs, params, call, after) in zip(names, recorder.records, strict=True):
+    phase_of = _phases(recorder)
+    for name, phase, (signature, inputs, outputs, params, call, after) in zip(
+        names, phase_of, recorder.records, strict=True
+    ):
         function, roles, attrs, _, _ = signature
         ops.append(
             Op(
@@ -61,7 +97,7 @@ def _ops(
                 tuple([param_names[i] for i in params]),
                 attrs,
                 calls[call][0],
-                "forward",
+                phase,
                 roles,
                 call,
                 tuple([names[i] for i in after]),

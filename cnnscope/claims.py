@@ -75,6 +75,16 @@ def chosen(name: str | None = None, source: str | None = None) -> list[Claim]:
     return [claim for claim in found if claim.source in sources]
 
 
+def on_net(name: str) -> list[Claim]:
+    """The claims on one net: those measured on it, and those that name it and that no graph can decide."""
+    wanted = _plain(name)
+    return [
+        claim
+        for claim in claims()
+        if wanted in map(_plain, claim.models) or (not claim.models and wanted == _plain(claim.variant))
+    ]
+
+
 def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Verdict]:
     """The verdict on each claim; nets are traced when the first claim asks for them."""
     nets = nets or Nets()

@@ -72,6 +72,7 @@ def compare(graphs: Sequence[ModelGraph]) -> Table[Compared]:
     rows = [_against(row, rows[0]) for row in rows] if len(rows) > 1 else rows
     names = ", ".join(row.name for row in rows)
     notes = tuple(sentence(row, rows[0]) for row in rows[1:])
+    notes += tuple(f"{graph.name}: MACs and FLOPs of a whole training step" for graph in graphs if graph.train)
     return table("comparison", rows, Compared, model=names, notes=notes)
 
 

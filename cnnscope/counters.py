@@ -7,6 +7,7 @@ the counter adds and what it leaves out, so that ours + adds - leaves out = thei
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import textwrap
 import warnings
 from collections import Counter
@@ -19,8 +20,9 @@ from torch import nn
 from .analyses.costs import OpCost, cost
 from .analyses.parameters import params
 from .arguments import arguments_of
+from .errors import UnusableInput
 from .graph import ModelGraph
-from .jit_on_meta import TracedForJit, node_name
+from .jit_on_meta import TracedForJit, node_name, taken_apart
 from .standins import stand_in
 from .surroundings import random_state_kept
 from .table import Table, column, table
@@ -84,8 +86,13 @@ def crosscheck(
 
     ``model``, ``input`` and ``kwargs`` are those of ``trace``; ``graph`` is what ``trace`` made of them, where there
     is one already. A counter that fails has a row without figures; the model is left as it was found.
+
+    Raises:
+        UnusableInput: ``graph`` is a training step.
     """
     graph = trace(model, input, kwargs=kwargs) if graph is None else graph
+    if graph.train:
+        raise UnusableInput(f"{graph.name} is a training step; other counters count inference: leave out --train")
     ours = _count(graph)
     rows = [_our_opinion(ours)]
     for name, unit, ask in _COUNTERS:
@@ -198,8 +205,8 @@ def _flop_counter(ours: _Ours, model: nn.Module, input: Any, kwargs: Mapping[str
     flops = counter.get_flop_counts().get("Global", {})
     theirs = {packet.__name__: count // 2 for packet, count in flops.items()}
     own: Counter[str] = Counter()
-    for row in ours.products:
-        own[row.kind] += row.macs or 0
+    for kind, macs in itertools.chain.from_iterable(map(taken_apart, ours.products)):
+        own[kind] += macs
     adds, leaves_out = _apart(theirs, own)
     others = f" (FLOPs: {_amounts(ours.others, 3)})" if ours.others else ""
     rest = f"all but convolution, matrix product and attention{others}"

@@ -5,6 +5,11 @@
     |-- UnusableTarget            a target that cannot be loaded: no such file, attribute or package
     |-- UnusableInput             an input description that cannot be understood
     |-- UntraceableModel          the model's own code failed; carries the part of the graph that was reached
+    |-- UnusableBudget            a limit, or a table of limits, that cannot be read
+    |-- UnknownDevice             a device that nobody knows, or a file that describes none; names the closest ones
+    |-- UnmeasurableModel         the model's own code failed on the device; nothing could be measured
+    |-- UnusableDevice            a device that is not there, or that was lost
+    |-- UnusableRecord            a record of a measurement that cannot be read, or that says something impossible
     |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
     '-- InvalidGraph              a ModelGraph that breaks its own rules (a defect of whoever built it)
@@ -36,6 +41,10 @@ class UnusableInput(CnnscopeError, ValueError):
     """An input that is neither a shape nor a tensor nor a structure of them."""
 
 
+class UnusableBudget(CnnscopeError, ValueError):
+    """A limit that is no amount, or a table of budgets of another form."""
+
+
 class UntraceableModel(CnnscopeError):
     """The model could not be run to its end on tensors without data.
 
@@ -49,6 +58,22 @@ class UntraceableModel(CnnscopeError):
         super().__init__(message)
         self.graph = graph
         self.layer = layer
+
+
+class UnknownDevice(CnnscopeError, LookupError):
+    """There is no device of that name to predict for, or a device file does not describe one."""
+
+
+class UnmeasurableModel(CnnscopeError):
+    """The model could not be run on the device; the user's own exception is the ``__cause__``."""
+
+
+class UnusableDevice(CnnscopeError):
+    """A device to measure on that is not there, or that was lost on the way."""
+
+
+class UnusableRecord(CnnscopeError, ValueError):
+    """A record of a measurement that cannot be read, or whose fields contradict one another."""
 
 
 class UnknownColumn(CnnscopeError, LookupError):

@@ -8,21 +8,13 @@ returns None and torch's kernel decides, which also raises torch's own error for
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
-Shape = tuple[int, ...]
-
-
-class Meta(NamedTuple):
-    """What a tensor is, without its data."""
-
-    shape: Shape
-    stride: Shape
-    dtype: torch.dtype
-
+from .layouts import Holding, Meta, contiguous, is_dense, iterated, like, suggests_channels_last
 
 _metas: dict[Meta, int] = {}
 METAS: list[Meta] = []
@@ -44,92 +36,67 @@ def meta_of(tensor: torch.Tensor) -> int:
     return intern(Meta(tuple(tensor.shape), tensor.stride(), tensor.dtype)) if number is None else number
 
 
-def contiguous(shape: Shape) -> Shape:
-    """Strides of a row-major tensor, as torch gives them (a size of 0 counts as 1)."""
-    strides = []
-    step = 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
-
-
-def channels_last(shape: Shape) -> Shape:
-    """Strides of a tensor whose channels (dimension 1) lie innermost."""
-    inner = contiguous((shape[0], *shape[2:], shape[1]))
-    return (inner[0], inner[-1], *inner[1:-1])
-
-
-def is_dense(meta: Meta) -> bool:
-    """Whether the elements fill their memory without gaps or overlap, in any order of dimensions."""
-    step = 1
-    for stride, size in sorted(
-        (stride, size) for stride, size in zip(meta.stride, meta.shape, strict=True) if size != 1
-    ):
-        if stride != step:
-            return False
-        step *= size
-    return True
-
-
-def _like(meta: Meta, shape: Shape) -> Meta:
-    """A new tensor of another shape in the memory format that torch would suggest from ``meta``."""
-    if len(shape) in (4, 5) and meta.stride != contiguous(meta.shape) and meta.stride == channels_last(meta.shape):
-        return Meta(shape, channels_last(shape), meta.dtype)
-    return Meta(shape, contiguous(shape), meta.dtype)
+Results = Sequence[Meta | Holding | None] | None
 
 
 def _convolution(
     x: Meta, w: Meta, b: Meta | None, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any
 ) -> list[Meta] | None:
-    """[N, C, *space] with a kernel [O, C/groups, *space]; anything unusual is left to torch."""
-    groups = rest[1]
+    """[N, C, *space] with a kernel [O, C/groups, *space], transposed [C, O/groups, *space]; the rest is torch's."""
+    extra, groups = rest[0], rest[1]
     spatial = len(x.shape) - 2
-    if transposed or spatial < 1 or len(w.shape) != len(x.shape) or x.dtype != w.dtype:
+    if spatial < 1 or len(w.shape) != len(x.shape) or x.dtype != w.dtype or min(*x.shape, *w.shape) == 0:
         return None
-    out_channels = w.shape[0]
-    if x.shape[1] != w.shape[1] * groups or out_channels % groups or min(x.shape) == 0 or min(w.shape) == 0:
+    ins, outs = (w.shape[0], w.shape[1] * groups) if transposed else (w.shape[1] * groups, w.shape[0])
+    if x.shape[1] != ins or outs % groups or (b is not None and (b.shape != (outs,) or b.dtype != w.dtype)):
         return None
-    if b is not None and (b.shape != (out_channels,) or b.dtype != w.dtype):
-        return None
-    if not len(stride) == len(padding) == len(dilation) == spatial:
+    if not len(stride) == len(padding) == len(dilation) == spatial or (transposed and len(extra) != spatial):
         return None
     sizes = []
     for i in range(spatial):
-        room = x.shape[i + 2] + 2 * padding[i] - dilation[i] * (w.shape[i + 2] - 1) - 1
-        if room < 0 or stride[i] < 1 or dilation[i] < 1 or padding[i] < 0:
+        size, reach = x.shape[i + 2], dilation[i] * (w.shape[i + 2] - 1) + 1
+        room = size + 2 * padding[i] - reach
+        if stride[i] < 1 or dilation[i] < 1 or padding[i] < 0 or (room < 0 and not transposed):
             return None
-        sizes.append(room // stride[i] + 1)
-    shape = (x.shape[0], out_channels, *sizes)
+        sizes.append(
+            (size - 1) * stride[i] - 2 * padding[i] + reach + extra[i] if transposed else room // stride[i] + 1
+        )
+    if min(sizes) < 1:
+        return None
+    shape = (x.shape[0], outs, *sizes)
     # Real convolutions answer in channels-last when either operand is in it; torch's meta kernel does not know that.
-    source = x if _like(x, x.shape).stride != contiguous(x.shape) or len(w.shape) != 4 else w
-    return [_like(source, shape)._replace(dtype=x.dtype)]
-
-
-def _batch_norm(
-    x: Meta, w: Meta | None, b: Meta | None, mean: Meta | None, var: Meta | None, training: bool, *_: Any
-) -> list[Meta] | None:
-    """Per-channel normalisation; outside training the saved statistics are empty, as the real kernels leave them."""
-    if len(x.shape) < 2 or not is_dense(x) or x.dtype != torch.float32:
-        return None
-    channels = (x.shape[1],)
-    if any(given is not None and (given.shape != channels or given.dtype != x.dtype) for given in (w, b, mean, var)):
-        return None
-    if not training and (mean is None or var is None):
-        return None
-    statistics = Meta(channels if training else (0,), (1,), x.dtype)
-    return [_like(x, x.shape), statistics, statistics]
+    return [like(x if suggests_channels_last(x) else w, shape)._replace(dtype=x.dtype)]
 
 
 def _elementwise(x: Meta, *_: Any) -> list[Meta] | None:
-    return [x] if is_dense(x) and x.dtype.is_floating_point else None
+    return _iterated([x])
 
 
 def _arithmetic(x: Meta, y: Any, *_: Any) -> list[Meta] | None:
-    """Two tensors alike, or a tensor and a number."""
-    if isinstance(y, Meta):
-        return [x] if x == y and is_dense(x) and x.dtype.is_floating_point else None
-    return _elementwise(x) if isinstance(y, (int, float)) else None
+    """Two tensors, or a tensor and a number; what has no dimensions does not decide the type of what has."""
+    if not isinstance(y, Meta):
+        return _iterated([x, Meta((), (), x.dtype)]) if isinstance(y, (int, float)) else None
+    if x.dtype == y.dtype or not y.dtype.is_floating_point:
+        return _iterated([x, y]) if x.dtype == y.dtype else None
+    deciding = [each.dtype for each in (x, y) if each.shape] or [x.dtype, y.dtype]
+    return _iterated([x, y], torch.promote_types(deciding[0], deciding[-1]))
+
+
+def _iterated(inputs: list[Meta], dtype: torch.dtype | None = None) -> list[Meta] | None:
+    found = iterated(inputs) if inputs[0].dtype.is_floating_point else None
+    return found and [Meta(*found, dtype or inputs[0].dtype)]
+
+
+def _loss(x: Meta, y: Meta, reduction: int = 1, *_: Any) -> Results:
+    """A loss is made element by element and reduced into the same memory, which it keeps as long as it lives."""
+    found = _arithmetic(x, y) if x.dtype == y.dtype else None
+    if found is None or reduction == 0:
+        return found
+    return [Holding(Meta((), (), x.dtype), math.prod(found[0].shape) * x.dtype.itemsize)]
+
+
+def _binary_cross_entropy(x: Meta, y: Meta, weight: Meta | None = None, reduction: int = 1) -> Results:
+    return _loss(x, y, reduction) if x.shape == y.shape else None
 
 
 def _pool(
@@ -150,7 +117,7 @@ def _pool(
         if ceil and (size - 1) * s >= x.shape[i + 2] + p:
             size -= 1
         sizes.append(size)
-    return _like(x, (*x.shape[:2], *sizes))
+    return like(x, (*x.shape[:2], *sizes))
 
 
 def _max_pool(
@@ -165,6 +132,24 @@ def _average_pool(
 ) -> list[Meta] | None:
     pooled = _pool(x, kernel, stride, padding, ceil=ceil)
     return pooled and [pooled]
+
+
+def _upsample(x: Meta, sizes: Any, *_: Any) -> list[Meta] | None:
+    return [like(x, (*x.shape[:2], *sizes))] if len(x.shape) == 4 and min(*x.shape, *sizes) > 0 else None
+
+
+def _mean(x: Meta, dims: Any, keepdim: bool = False, *rest: Any) -> list[Meta] | None:
+    """Over some dimensions of a row-major tensor; a sum of floating-point numbers likewise."""
+    rank = len(x.shape)
+    if rest or not dims or not x.dtype.is_floating_point or x.stride != contiguous(x.shape):
+        return None
+    if any(not -rank <= dim < rank for dim in dims):
+        return None
+    gone = {dim % rank for dim in dims}
+    if len(gone) != len(dims):
+        return None
+    shape = tuple([1 if i in gone else size for i, size in enumerate(x.shape) if keepdim or i not in gone])
+    return [Meta(shape, contiguous(shape), x.dtype)]
 
 
 def _addmm(bias: Meta, a: Meta, b: Meta, *_: Any) -> list[Meta] | None:
@@ -192,24 +177,31 @@ def _cat(tensors: list[Meta], dim: int = 0) -> list[Meta] | None:
 
 _aten = torch.ops.aten
 
-RULES: dict[Any, Callable[..., list[Meta] | None]] = {
+RULES: dict[Any, Callable[..., Results]] = {
     _aten.convolution.default: _convolution,
-    _aten.native_batch_norm.default: _batch_norm,
     _aten.max_pool2d_with_indices.default: _max_pool,
     _aten.avg_pool2d.default: _average_pool,
     _aten.addmm.default: _addmm,
+    _aten.mean.dim: _mean,
+    _aten.sum.dim_IntList: _mean,
     _aten.cat.default: _cat,
     _aten.add.Tensor: _arithmetic,
     _aten.sub.Tensor: _arithmetic,
     _aten.mul.Tensor: _arithmetic,
     _aten.div.Tensor: _arithmetic,
+    _aten.threshold_backward.default: lambda grad, x, *_: _arithmetic(x, grad),
+    _aten.mse_loss.default: _loss,
+    _aten.smooth_l1_loss.default: _loss,
+    _aten.binary_cross_entropy.default: _binary_cross_entropy,
+    _aten.upsample_nearest2d.default: _upsample,
+    _aten.upsample_bilinear2d.default: _upsample,
     **{
         packet.default: _elementwise
         for packet in (
             _aten.relu, _aten.sigmoid, _aten.tanh, _aten.silu, _aten.gelu, _aten.hardtanh, _aten.hardswish,
-            _aten.hardsigmoid, _aten.elu, _aten.leaky_relu, _aten.mish, _aten.clone,
+            _aten.hardsigmoid, _aten.elu, _aten.leaky_relu, _aten.mish,
         )
     },
 }  # fmt: skip
 # A clone may be asked for in another memory format.
-RULES[_aten.clone.default] = lambda x, *rest: _elementwise(x) if not rest else None
+RULES[_aten.clone.default] = lambda x, *rest: [x] if not rest and is_dense(x) else None

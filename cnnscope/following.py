@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from .recording import Recorder
+
+class Follower(Protocol):
+    """Who wants to know: ``call`` is the number of the innermost call; ``numbers`` those of the tensors in a value.
+
+    ran: how many operators have run.
+    """
+
+    call: int
+
+    @property
+    def ran(self) -> int: ...
+
+    def numbers(self, tensors: Any, /) -> tuple[int, ...]: ...
 
 
 class Calls:
-    """The module calls of a run, in the order in which they began: path, type, parent, repeat, leaf, tensors."""
+    """The module calls of a run, in the order in which they began: path, type, parent, repeat, leaf, tensors, start."""
 
-    def __init__(self, recorder: Recorder, root: nn.Module) -> None:
+    def __init__(self, recorder: Follower, root: nn.Module) -> None:
         self.recorder = recorder
-        self.all: list[list[Any]] = [["", type(root).__name__, -1, 0, True, (), ()]]
+        self.all: list[list[Any]] = [["", type(root).__name__, -1, 0, True, (), (), 0]]
         self.failed = 0
         self._counts: dict[str, int] = {}
+
+    def add(self, path: str, kind: str) -> int:
+        """A call of something that is no module: the optimizer's step."""
+        self.all.append([path, kind, 0, 0, True, (), (), self.recorder.ran])
+        return len(self.all) - 1
 
     def followed(self, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The forward of one module, telling where it begins and ends."""
@@ -29,7 +46,7 @@ class Calls:
             repeat = self._counts[path] = self._counts.get(path, -1) + 1
             self.all[parent][4] = False
             number = recorder.call = len(self.all)
-            call = [path, kind, parent, repeat, True, recorder.numbers(args), ()]
+            call = [path, kind, parent, repeat, True, recorder.numbers(args), (), recorder.ran]
             self.all.append(call)
             try:
                 result = forward(*args, **kwargs)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .collecting import without_collection
 from .errors import InvalidGraph
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Shape = tuple[int, ...]
 
@@ -31,12 +32,14 @@ class Value(NamedTuple):
     """A tensor without its numbers.
 
     ``storage`` indexes ``ModelGraph.storages``: two values with the same storage are views of the same memory.
+    ``strides``, in elements, are empty where the elements lie in row-major order.
     """
 
     name: str
     shape: Shape
     dtype: str
     storage: int
+    strides: Shape = ()
 
     @property
     def numel(self) -> int:
@@ -51,9 +54,13 @@ class Value(NamedTuple):
 class Storage(NamedTuple):
     """Memory that values live in.
 
-    kind: input, param, buffer, constant, activation, and with a training step saved, gradient, optimizer, temporary.
+    kind: input, param, buffer, constant, activation, and with a training step saved (for the backward pass),
+    gradient (of a parameter), optimizer (its state) and temporary (born in the backward pass or in the optimizer).
     born, dies: index of the operator that allocates it and of the operator before which it is freed;
     born is -1 for what exists before the run, dies is None for what outlives it.
+    savers: the forward operators whose backward needs it, each with the name under which it saved it:
+    ``conv1.convolution:input``.
+    host: a tensor that the program makes on the CPU wherever the model is: a scalar, a step counter.
     """
 
     id: int
@@ -61,6 +68,31 @@ class Storage(NamedTuple):
     kind: str
     born: int
     dies: int | None
+    savers: tuple[str, ...] = ()
+    host: bool = False
+
+
+class Run(NamedTuple):
+    """What was run: the assumptions behind every figure of a graph.
+
+    step: ``first``, or ``steady`` with the gradients and optimizer state of a step before; zero_grad: where it stands;
+    foreach: the optimizer works on lists of tensors; device: whose operators were recorded, ``cpu`` or ``cuda``;
+    dtype: what floating-point tensors were turned into; autocast: the lower precision of mixed precision.
+    Texts are empty and ``step`` is ``first`` where they do not apply.
+    """
+
+    train: bool = False
+    optimizer: str = ""
+    loss: str = ""
+    accumulate: int = 1
+    zero_grad: str = ""
+    set_to_none: bool = True
+    step: str = "first"
+    foreach: bool = False
+    device: str = "cpu"
+    dtype: str = ""
+    autocast: str = ""
+    channels_last: bool = False
 
 
 class Parameter(NamedTuple):
@@ -97,6 +129,7 @@ class Call(NamedTuple):
     module: dotted path; type: class name; parent: index of the calling call, -1 for the root;
     repeat: 0 for the first call of this module, 1 for the second ...; leaf: it called no other module.
     inputs, outputs: the tensors among its positional arguments and in what it returned.
+    start: index of the operator that runs next when it begins.
     """
 
     module: str
@@ -106,6 +139,7 @@ class Call(NamedTuple):
     leaf: bool
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
+    start: int = 0
 
 
 class Op(NamedTuple):
@@ -168,7 +202,7 @@ class ModelGraph:
         outputs: tuple[Value, ...] = (),
         parameters: tuple[Parameter, ...] = (),
         calls: tuple[Call, ...] = (Call("", "", -1, 0, False),),
-        train: bool = False,
+        run: Run | None = None,
     ) -> None:
         self.name = name
         self.ops = ops
@@ -177,7 +211,7 @@ class ModelGraph:
         self.outputs = outputs
         self.parameters = parameters
         self.calls = calls
-        self.train = train
+        self.run = run or Run()
         self._by_name = {op.name: op for op in ops}
         self._check()
 
@@ -215,6 +249,18 @@ class ModelGraph:
 
         return {"text/plain": repr(self), "image/svg+xml": svg(self)}
 
+    @property
+    def train(self) -> bool:
+        """Whether it records a training step: forward, loss, backward and, where one was given, the optimizer."""
+        return self.run.train
+
+    @cached_property
+    def forward(self) -> ModelGraph:
+        """The forward pass of a training step as a graph of its own, without the loss; any other graph is one."""
+        from .phases import forward_of
+
+        return forward_of(self) if self.train else self
+
     @cached_property
     def positions(self) -> Mapping[str, int]:
         """Index of each operator in execution order, by name."""
@@ -231,11 +277,12 @@ class ModelGraph:
 
         An edge without values is an order alone: the head sees an in-place write of the tail through a view.
         """
-        with without_collection():
-            return nx.freeze(self._dag())
+        import networkx as nx  # its import takes longer than a whole command needs otherwise
 
-    def _dag(self) -> nx.DiGraph:
-        dag = nx.DiGraph(name=self.name)
+        with without_collection():
+            return nx.freeze(self._dag(nx.DiGraph(name=self.name)))
+
+    def _dag(self, dag: nx.DiGraph) -> nx.DiGraph:
         producers = self.producers
         edges: dict[tuple[str, str], tuple[Value, ...]] = {}
         for op in self.ops:

@@ -20,6 +20,12 @@ def node_name(kind: str) -> str:
     return "conv" if kind == "aten::_convolution" else kind.partition("::")[2] or kind
 
 
+def taken_apart(row: OpCost) -> list[tuple[str, int]]:
+    """Kinds and MACs of the products that an operator is made of on meta, where attention is no single kernel."""
+    macs = row.macs or 0
+    return [("bmm", macs), ("bmm", 0)] if row.kind.startswith("_scaled_dot_product_") else [(row.kind, macs)]
+
+
 class TracedForJit(nn.Module):
     """A model for ``torch.jit``, which takes and returns nothing but tensors."""
 
@@ -76,13 +82,14 @@ class JitOnMeta(TorchDispatchMode):
 
     def products(self, ours: Sequence[OpCost]) -> dict[str, int] | None:
         """Our MACs by the jit node that they ran under; None when this run made other products than ours."""
-        kinds = {row.kind for row in ours}
+        expected = [(kind, macs) for row in ours for kind, macs in taken_apart(row)]
+        kinds = {kind for kind, _ in expected}
         ran = [(kind, node) for kind, node in self.ran if kind in kinds]
-        if [kind for kind, _ in ran] != [row.kind for row in ours]:
+        if [kind for kind, _ in ran] != [kind for kind, _ in expected]:
             return None
         found: Counter[str] = Counter()
-        for row, (_, node) in zip(ours, ran, strict=True):
-            found[node_name(node)] += row.macs or 0
+        for (_, macs), (_, node) in zip(expected, ran, strict=True):
+            found[node_name(node)] += macs
         return found
 
 

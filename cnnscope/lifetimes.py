@@ -30,6 +30,7 @@ class Memory:
         self.born: list[int] = []
         self.dies: list[int | None] = []
         self.at: dict[int, int] = {}
+        self.host: set[int] = set()
         self._records = records
         self._watches: list[Any] = []
 
@@ -42,11 +43,13 @@ class Memory:
         self.dies.append(None)
         return number
 
-    def allocated(self, storage: torch.UntypedStorage, nbytes: int) -> int:
-        """Number the storage that the current operator allocates, and note when it goes."""
+    def allocated(
+        self, storage: torch.UntypedStorage, nbytes: int, kind: str = "activation", born: int | None = None
+    ) -> int:
+        """Number a storage that the current operator allocates, or one born before, and note when it goes."""
         address = storage._cdata
         records = self._records
-        number = self.add(address, nbytes, "activation", len(records))
+        number = self.add(address, nbytes, kind, len(records) if born is None else born)
         dies, at = self.dies, self.at
 
         def gone(_: Any) -> None:

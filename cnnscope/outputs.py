@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 from .errors import UnwritableOutput
@@ -18,6 +19,8 @@ def write(path: str | os.PathLike[str], data: str | bytes) -> None:
         UnwritableOutput: the reason is the operating system's.
     """
     content = data.encode() if isinstance(data, str) else data
+    if "\0" in os.fspath(path):
+        raise UnwritableOutput(f"cannot write {os.fspath(path)!r}: no file can have that name; choose another with -o")
     target = Path(os.path.realpath(path))  # through a symbolic link: the file it leads to is replaced, not the link
     try:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
@@ -29,8 +32,13 @@ def write(path: str | os.PathLike[str], data: str | bytes) -> None:
         raise UnwritableOutput(f"cannot write {os.fspath(path)!r}: {reason}; choose another place with -o") from error
 
 
+_LEFT_BEHIND = 3600  # seconds after which a file half written belongs to nobody that still runs
+
+
 def _replace(target: Path, content: bytes) -> None:
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Two threads may write the same file, and a name may be as long as a name can be.
+    start = f".{target.name[:100]}."
+    beside = target.with_name(f"{start}{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
         with beside.open("xb") as file:
             file.write(content)
@@ -42,3 +50,13 @@ def _replace(target: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+    _tidy(target.parent, start)
+
+
+def _tidy(folder: Path, start: str) -> None:
+    """Remove what a writer of the same file left when it was killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            part = entry.name.startswith(start) and entry.name.endswith(".part")
+            if part and time.time() - entry.stat().st_mtime > _LEFT_BEHIND:
+                os.unlink(entry.path)

@@ -60,7 +60,13 @@ def reconcile(
         siblings: nets of the same name from elsewhere, with names of their own; one that counts the same is left out.
         figures: printed numbers; notes tell which rules give them.
         measured: what tools said when they ran, by name of the net and of the tool.
+
+    Raises:
+        UnusableInput: a graph is a training step.
     """
+    for net in (graph, *siblings):
+        if net.train:
+            raise UnusableInput(f"{net.name} is a training step; conventions of counting are about inference")
     rows: list[Total] = []
     notes: list[str] = []
     for net in (graph, *siblings):

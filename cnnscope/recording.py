@@ -6,6 +6,8 @@ taken apart. It keeps no tensor alive; a weak reference on each storage tells wh
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -13,17 +15,22 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .casting import AUTOCAST
+from .device_rules import DEVICE_RULES
 from .errors import UnusableInput
-from .fastmeta import METAS, Meta, meta_of
+from .fastmeta import METAS, meta_of
+from .layouts import Meta
 from .lifetimes import Memory, Record
+from .lineages import Lineage
 from .signatures import (
     Function,
     Signature,
     forget_other_default,
     function_of,
+    held,
     remember,
-    remembered,
     signature_of,
+    signatures_for,
     with_results,
 )
 from .standins import Originals
@@ -31,7 +38,9 @@ from .standins import Originals
 _META = torch.device("meta")
 _READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 _COPY_TO = torch.ops.aten._to_copy.default
-_SPECIAL = frozenset((_READ_NUMBER, _COPY_TO))
+_LIFT = torch.ops.aten.lift_fresh.default
+_SPECIAL = frozenset((_READ_NUMBER, _COPY_TO, _LIFT))
+_OF_ONE_TYPE = frozenset(("convolution", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"))
 _runs = 0
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
@@ -64,6 +73,11 @@ def _storage(tensor: torch.Tensor, name: str) -> torch.UntypedStorage:
         ) from error
 
 
+def _meta_and_bytes(out: Any) -> tuple[Meta, int] | None:
+    """What to remember of a returned tensor; of None, which stands for a gradient nobody asked for, nothing."""
+    return None if out is None else (METAS[meta_of(out)], out.untyped_storage().nbytes())
+
+
 class Recorder(TorchDispatchMode):
     """Records while it is entered: ``records`` of operators, ``memory``, and the metadata of every value."""
 
@@ -71,9 +85,11 @@ class Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # the wrapper would import torch._dynamo and cost microseconds a call
 
-    def __init__(self, originals: Originals) -> None:
+    def __init__(self, originals: Originals, training: bool = False, device: str = "cpu") -> None:
         super().__init__()
         forget_other_default(torch.get_default_dtype())
+        self._signatures = signatures_for(device)
+        self._rules = DEVICE_RULES[device]
         global _runs
         _runs += 1
         self.run = _runs
@@ -87,14 +103,20 @@ class Recorder(TorchDispatchMode):
         self.constants: list[torch.Tensor] = []
         self.call = 0
         self.failed_op = ""
+        self.lineage = Lineage(self.records, self.params) if training else None
         self._given: dict[int, Known] = {}
         self._writers: dict[int, int] = {}
         self._aliased = False
         self._lost: set[int] = set()
         self._doubles = originals.memo
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
-        self._data_of: dict[int, torch.Tensor] = {}
+        self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
         self._sharing: dict[int, set[int]] = {}
+
+    @property
+    def ran(self) -> int:
+        """How many operators have run."""
+        return len(self.records)
 
     # -- tensors ------------------------------------------------------------------------------------------------------
 
@@ -116,11 +138,14 @@ class Recorder(TorchDispatchMode):
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
+        if not tensor.is_meta:
+            self.memory.host.add(number)
         known = self._new_value(meta_of(tensor), number, param, not tensor.is_meta)
         self._given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
-            data = self._data_of[number] = self._data[id(tensor)]
+            data = self._data[id(tensor)]
+            self._data_of[number] = data, METAS[known.meta]
             self._sharing.setdefault(data.untyped_storage()._cdata, set()).add(number)
         return known
 
@@ -137,10 +162,17 @@ class Recorder(TorchDispatchMode):
         if storage is None:
             kind = "param" if isinstance(tensor, nn.Parameter) else "constant"
             return self.give(tensor, f"{kind}{len(self._given)}", kind)
-        self._aliased = True
-        known = self._new_value(meta_of(tensor), storage)._replace(written=-1, real=not tensor.is_meta)
+        meta = meta_of(tensor)
+        known = self.lineage.values.get((storage, meta, int(tensor.storage_offset()))) if self.lineage else None
+        if known is None:
+            self._aliased = True
+            known = self._new_value(meta, storage)._replace(written=-1, real=not tensor.is_meta)
         tensor._cnnscope = known  # type: ignore[attr-defined]
         return known
+
+    def _is_known(self, tensor: torch.Tensor) -> bool:
+        known = tensor.__dict__.get("_cnnscope") or self._given.get(id(tensor))
+        return known is not None and known.run == self.run
 
     def numbers(self, value: Any) -> tuple[int, ...]:
         """The numbers of the tensors in an argument or result, one container deep."""
@@ -149,11 +181,25 @@ class Recorder(TorchDispatchMode):
         items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
         return tuple([self.known(item).value for item in items if isinstance(item, torch.Tensor)])
 
-    def _new_value(self, meta: int, storage: int, param: int = -1, real: bool = False) -> Known:
+    def adopt(self, tensor: torch.Tensor, name: str, kind: str) -> None:
+        """Declare a tensor that exists before the run and may be freed in it."""
+        storage = _storage(tensor, name)
+        number = self.memory.at.get(storage._cdata)
+        if number is None:
+            number = self.memory.allocated(storage, storage.nbytes(), kind, -1)
+            if not tensor.is_meta:
+                self.memory.host.add(number)
+            tensor._cnnscope = self._new_value(meta_of(tensor), number, -1, not tensor.is_meta)  # type: ignore[attr-defined]
+            self.value_names[tensor._cnnscope.value] = name  # type: ignore[attr-defined]
+
+    def _new_value(self, meta: int, storage: int, param: int = -1, real: bool = False, offset: int = 0) -> Known:
         number = len(self.value_metas)
         self.value_metas.append(meta)
         self.value_storages.append(storage)
-        return Known(self.run, number, meta, storage, param, len(self.records) + 1, real)
+        known = Known(self.run, number, meta, storage, param, len(self.records) + 1, real)
+        if self.lineage is not None:
+            self.lineage.values[storage, meta, offset] = known
+        return known
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +215,8 @@ class Recorder(TorchDispatchMode):
         if func in _SPECIAL:
             if func is _READ_NUMBER and args[0].is_meta:
                 return self._read_data(func, args[0])
+            if func is _LIFT and not self._is_known(args[0]):  # torch.tensor(...): memory that is new here
+                return self._ask_torch(func, signature_of(function, (), {}), args, kwargs, None, [])
             if func is _COPY_TO and args[0].is_meta and kwargs.get("device") is not None:
                 kwargs = {**kwargs, "device": _META}  # x.cpu(): what has no data has none there either
         elif func.namespace == "profiler":
@@ -199,7 +247,7 @@ class Recorder(TorchDispatchMode):
             return self._answer(func, function, args, kwargs, tuple(key), inputs)
         # Nothing that real data are part of is remembered.
         args, kwargs = self._without_data(args, kwargs, inputs)
-        if function.writes and args[0].is_meta and inputs[0].real:
+        if function.writes and isinstance(args[0], torch.Tensor) and args[0].is_meta and inputs[0].real:
             self._lost.add(inputs[0].storage)
         return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
 
@@ -225,28 +273,48 @@ class Recorder(TorchDispatchMode):
     def _answer(self, func: Any, function: Function, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """The result from memory or in closed form where that is possible, else from torch's meta kernel."""
         try:
-            signature = remembered(key)
+            signature = self._signatures.get(key)
         except TypeError:  # a Generator or another argument that cannot be hashed
             return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
         if signature is None:
             signature = signature_of(function, args, kwargs)
-            if function.rule is None or kwargs:
+            if function.kind in _OF_ONE_TYPE:
+                self._check_types(signature, inputs)
+            if function.lists:
+                remember(self._signatures, key, signature)
+                return self._write_lists(signature, inputs)
+            rule = self._rules.get(func)
+            if rule is None or kwargs:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            metas = function.rule(*[self._meta(each) for each in args])
+            metas = rule(*[self._meta(each) for each in args])
             if metas is None:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            signature = with_results(signature, metas, len(metas) > 1)
-            remember(key, signature)
+            signature = with_results(signature, [meta and held(meta) for meta in metas], len(metas) > 1)
+            remember(self._signatures, key, signature)
         if function.in_place:
             return self._write(signature, inputs, args[0])
+        if function.lists:
+            return self._write_lists(signature, inputs)
         return self._new_tensors(signature, inputs)
+
+    def _check_types(self, signature: Signature, inputs: list[Known]) -> None:
+        """Kernels of real devices take no mixture of types; those of meta do not look."""
+        dtypes = {METAS[known.meta].dtype for known in inputs}
+        if len(dtypes) > 1:
+            self._note_failure(signature, inputs)
+            names = " and ".join(sorted(map(str, dtypes)))
+            raise RuntimeError(f"expected the inputs of {signature.function.kind} to have the same dtype, not {names}")
+
+    def _note_failure(self, signature: Signature, inputs: list[Known]) -> None:
+        shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
+        self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
 
     def _new_tensors(self, signature: Signature, inputs: list[Known]) -> Any:
         """New tensors with remembered metadata; nothing runs."""
         outs = signature.outs or ()
         first = len(self.value_metas)
-        tensors = [self._new_tensor(*out) for out in outs]
-        self._record(signature, inputs, tuple(range(first, first + len(outs))))
+        tensors = [out and self._new_tensor(*out) for out in outs]
+        self._record(signature, inputs, tuple(range(first, len(self.value_metas))))
         return tuple(tensors) if signature.many else tensors[0]
 
     def _new_tensor(self, number: int, meta: Meta, nbytes: int) -> torch.Tensor:
@@ -258,22 +326,29 @@ class Recorder(TorchDispatchMode):
 
     def _ask_torch(self, func: Any, signature: Signature, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
         """Run torch's own kernel, write down what it returns, and remember it if nothing but metadata mattered."""
+        modules = len(sys.modules)
         try:
-            result = func(*args, **kwargs)
+            if AUTOCAST.is_on():
+                with AUTOCAST.passed():  # meta kernels are Python programs, whose own steps are no business of autocast
+                    result = func(*args, **kwargs)
+            else:
+                result = func(*args, **kwargs)
         except Exception:
-            shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
-            self.failed_op = f"{signature.function.kind} of {', '.join(shapes)}" if shapes else signature.function.kind
+            self._note_failure(signature, inputs)
             raise
+        if len(sys.modules) != modules:
+            gc.collect()  # what a kernel imports at its first call leaves cycles of frames behind, this one among them
         function = signature.function
         many = isinstance(result, (tuple, list))
         returned = result if many else (result,)
         outs = [each for each in returned if isinstance(each, torch.Tensor)]
         if function.in_place and len(outs) == 1 and outs[0] is args[0]:
             if key is not None:
-                remember(key, signature)
+                remember(self._signatures, key, signature)
             return self._write(signature, inputs, outs[0])
         numbers = []
-        fresh = not function.writes and not function.view and len(outs) == len(returned) and bool(outs)
+        fresh = not function.writes and not function.view and bool(outs)
+        fresh = fresh and all(each is None or isinstance(each, torch.Tensor) for each in returned)
         for out in outs:
             known = self._returned(out, inputs)
             # _unsafe_view and its like return their input's storage without saying so; what has data is computed.
@@ -281,12 +356,10 @@ class Recorder(TorchDispatchMode):
             out._cnnscope = known  # type: ignore[attr-defined]
             numbers.append(known.value)
         if key is not None and fresh:
-            metas = [METAS[meta_of(out)] for out in outs]
-            remember(key, with_results(signature, metas, many, [out.untyped_storage().nbytes() for out in outs]))
+            remember(self._signatures, key, with_results(signature, [_meta_and_bytes(out) for out in returned], many))
         self._record(signature, inputs, tuple(numbers))
         if function.writes:
-            for number in numbers:
-                self._writers[self.value_storages[number]] = len(self.records) - 1
+            self._note_writes(signature, inputs)
         return result
 
     def _returned(self, out: torch.Tensor, inputs: list[Known]) -> Known:
@@ -294,16 +367,19 @@ class Recorder(TorchDispatchMode):
         storage = out.untyped_storage()
         before = self.memory.at.get(storage._cdata)
         if before is None:
-            known = self._new_value(meta_of(out), self.memory.allocated(storage, storage.nbytes()))
+            before, param = self.memory.allocated(storage, storage.nbytes()), -1
+            if not out.is_meta:
+                self.memory.host.add(before)
         else:
             param = next((known.param for known in inputs if known.storage == before), -1)
-            known = self._new_value(meta_of(out), before, param)
+        known = self._new_value(meta_of(out), before, param, offset=int(out.storage_offset()))
         return known if out.is_meta else known._replace(real=True)
 
     def _write(self, signature: Signature, inputs: list[Known], target: torch.Tensor) -> torch.Tensor:
         """An in-place operator: the tensor keeps its memory and holds a new value."""
         before = inputs[0]
-        known = self._new_value(before.meta, before.storage, before.param, not target.is_meta)
+        offset = 0 if self.lineage is None else int(target.storage_offset())
+        known = self._new_value(before.meta, before.storage, before.param, not target.is_meta, offset)
         self._record(signature, inputs, (known.value,))
         self._writers[before.storage] = len(self.records) - 1
         if id(target) in self._given:
@@ -311,6 +387,16 @@ class Recorder(TorchDispatchMode):
         else:
             target._cnnscope = known  # type: ignore[attr-defined]
         return target
+
+    def _write_lists(self, signature: Signature, inputs: list[Known]) -> None:
+        """A step of an optimizer on whole lists: it changes numbers, no metadata, and torch's kernel is slow."""
+        self._record(signature, inputs, ())
+        self._note_writes(signature, inputs)
+
+    def _note_writes(self, signature: Signature, inputs: list[Known]) -> None:
+        for role, known in zip(signature.roles, inputs, strict=True):
+            if role in signature.function.written:
+                self._writers[known.storage] = len(self.records) - 1
 
     def _record(self, signature: Signature, inputs: list[Known], outputs: tuple[int, ...]) -> None:
         after: tuple[int, ...] = ()
@@ -322,7 +408,8 @@ class Recorder(TorchDispatchMode):
                     break
         params = tuple([known.param for known in inputs if known.param >= 0])
         values = tuple([known.value for known in inputs])
-        self.records.append(Record(signature, values, outputs, params, self.call, after))
+        call = self.call if self.lineage is None else self.lineage.call(self.call, params)
+        self.records.append(Record(signature, values, outputs, params, call, after))
 
     def _unseen_writes(self, inputs: list[Known]) -> tuple[int, ...]:
         """Operators that changed an input's memory through another tensor since the input's value was made."""
@@ -348,9 +435,11 @@ class Recorder(TorchDispatchMode):
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
         storage = self.known(tensor).storage
-        data = self._data_of.get(storage)
-        if data is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
+        data, meta = self._data_of.get(storage, (None, None))
+        if data is None or meta is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
             return func(tensor)
+        if (data.stride(), data.dtype) != (meta.stride, meta.dtype):  # the copy has been converted
+            data = torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype).copy_(data.detach())
         # The copy begins at the start of its memory, the original anywhere in its own.
         offset = data.storage_offset() + tensor.storage_offset()
         return func(data.detach().as_strided(tensor.shape, tensor.stride(), offset))

@@ -54,6 +54,7 @@ class _Rewriting:
             outputs=all_placed(self.graph.outputs),
             parameters=tuple([each._replace(storage=numbers[each.storage]) for each in parameters]),
             calls=tuple([c._replace(inputs=all_placed(c.inputs), outputs=all_placed(c.outputs)) for c in calls]),
+            run=self.graph.run,
         )
 
     # -- operators ----------------------------------------------------------------------------------------------------

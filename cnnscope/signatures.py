@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-from .fastmeta import RULES, Meta, intern
+from .fastmeta import intern
+from .layouts import Holding, Meta
 
 
 class Function(NamedTuple):
     """An ATen overload, looked up once per process.
 
     names, defaults: of its arguments; view, pointwise: as in ``graph.Op``; in_place: it returns its first argument;
-    writes: it changes any argument; decomposes: it is made of other operators; rule: its shape in closed form.
+    written: the arguments that it changes; lists: it changes lists of tensors and returns nothing;
+    decomposes: it is made of other operators.
     """
 
     kind: str
@@ -23,22 +24,28 @@ class Function(NamedTuple):
     view: bool
     pointwise: bool
     in_place: bool
-    writes: bool
+    written: frozenset[str]
+    lists: bool
     decomposes: bool
-    rule: Callable[..., list[Meta] | None] | None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes any argument."""
+        return bool(self.written)
 
 
 class Signature(NamedTuple):
     """One overload with one set of metadata and arguments.
 
     roles: argument name of each input tensor; attrs: the other arguments as plain data; outs: number, metadata and
-    bytes of each new tensor it returns, None while not known; many: it returns a tuple.
+    bytes of each new tensor it returns, with None for a result that is None, and None as a whole while not known;
+    many: it returns a tuple.
     """
 
     function: Function
     roles: tuple[str, ...]
     attrs: dict[str, Any]
-    outs: tuple[tuple[int, Meta, int], ...] | None
+    outs: tuple[tuple[int, Meta, int] | None, ...] | None
     many: bool
 
 
@@ -56,8 +63,10 @@ def function_of(func: Any) -> Function:
 def _describe(func: Any) -> Function:
     schema = func._schema
     kind = schema.name.partition("::")[2]
-    writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    written = [each.name for each in schema.arguments if each.alias_info is not None and each.alias_info.is_write]
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    # silu_backward and a few more are composite and have kernels of their own as well.
+    composite = has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "CPU")
     return Function(
         kind,
         tuple(argument.name for argument in schema.arguments),
@@ -65,10 +74,14 @@ def _describe(func: Any) -> Function:
         view=func.is_view,
         pointwise=torch.Tag.pointwise in func.tags,
         # transpose_ and the like change what the tensor is, not what it holds.
-        in_place=kind.endswith("_") and bool(writes) and writes[0] and torch.Tag.inplace_view not in func.tags,
-        writes=any(writes),
+        in_place=kind.endswith("_")
+        and bool(written)
+        and schema.arguments[0].name == written[0]
+        and bool(schema.returns)
+        and torch.Tag.inplace_view not in func.tags,
+        written=frozenset(written),
+        lists=kind.startswith("_foreach_") and not schema.returns,
         decomposes=composite,
-        rule=RULES.get(func),
     )
 
 
@@ -98,15 +111,20 @@ def _plain(value: Any) -> Any:
 
 
 _MEMO_LIMIT = 50_000
-_signatures: dict[Any, Signature] = {}
-remembered = _signatures.get
+Signatures = dict[Any, Signature]
+_signatures: dict[str, Signatures] = {"cpu": {}, "cuda": {}}
 
 
-def remember(key: Any, signature: Signature) -> None:
+def signatures_for(device: str) -> Signatures:
+    """The memo of a device: what its kernels return is not everywhere the same."""
+    return _signatures[device]
+
+
+def remember(signatures: Signatures, key: Any, signature: Signature) -> None:
     """Keep a signature for every later call with the same key, within bounds."""
-    if len(_signatures) >= _MEMO_LIMIT:
-        _signatures.clear()
-    _signatures[key] = signature
+    if len(signatures) >= _MEMO_LIMIT:
+        signatures.clear()
+    signatures[key] = signature
 
 
 _default_dtype = torch.float32
@@ -121,20 +139,22 @@ def forget_other_default(dtype: torch.dtype) -> None:
 
 
 def forget() -> None:
-    """Empty the memo, as in a new process."""
-    _signatures.clear()
+    """Empty the memos, as in a new process."""
+    for signatures in _signatures.values():
+        signatures.clear()
 
 
-def with_results(signature: Signature, metas: list[Meta], many: bool, nbytes: list[int] | None = None) -> Signature:
-    """The signature with the metadata of the new tensors that its calls return."""
-    sizes = nbytes or [meta_bytes(meta) for meta in metas]
-    outs = tuple((intern(meta), meta, size) for meta, size in zip(metas, sizes, strict=True))
+def with_results(signature: Signature, results: list[tuple[Meta, int] | None], many: bool) -> Signature:
+    """The signature with metadata and bytes of the new tensors that its calls return."""
+    outs = tuple([each and (intern(each[0]), *each) for each in results])
     return signature._replace(outs=outs, many=many)
 
 
-def meta_bytes(meta: Meta) -> int:
-    """Bytes of the memory behind a new tensor of this metadata."""
-    if 0 in meta.shape:
-        return 0
-    last = sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride, strict=True))
-    return (last + 1) * meta.dtype.itemsize
+def held(result: Meta | Holding) -> tuple[Meta, int]:
+    """A new tensor and the bytes of the memory behind it."""
+    if isinstance(result, Holding):
+        return result
+    if 0 in result.shape:
+        return result, 0
+    last = sum((size - 1) * stride for size, stride in zip(result.shape, result.stride, strict=True))
+    return result, (last + 1) * result.dtype.itemsize

@@ -11,22 +11,29 @@ from typing import Any
 import torch
 from torch import nn
 
+from .autocasting import autocast_followed
+from .flavours import FLAVOURS
+
 
 @contextlib.contextmanager
-def surroundings_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
+def surroundings_kept(modules: Iterable[nn.Module], gradients: bool = False, device: str = "cpu") -> Iterator[None]:
     """Run a forward as the plain eager program, and leave everything around it as it was, also when it raises.
 
-    Gradients and inference mode are off, so that composite functions are taken apart; attention takes no fused path,
-    which has no meta kernel; compiled functions run eagerly; every module may call one more frame than it did.
+    Gradients are on or off as asked, autocast is off until the program says otherwise; composite functions call what
+    they call on ``device``; inference mode is off, so that they are taken apart; no transformer layer is one single
+    kernel, whose memory nobody could know; compiled functions run eagerly; every module may call one more frame than it
+    did.
     """
     with (
         random_state_kept(),
         _class_containers_kept(modules),
         _deeper_recursion(),
-        _plain_attention(),
+        _layers_taken_apart(),
         _eager(),
+        autocast_followed(device),
+        FLAVOURS[device].on(),
         torch.inference_mode(False),
-        torch.no_grad(),
+        torch.set_grad_enabled(gradients),
     ):
         yield
 
@@ -77,7 +84,7 @@ def _deeper_recursion() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
+def _layers_taken_apart() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-UNITS = ("text", "shape", "count", "MAC", "FLOP", "byte", "ratio", "flag", "second")
+UNITS = ("text", "shape", "count", "MAC", "FLOP", "byte", "ratio", "flag", "second", "FLOP/s", "byte/s")
 
 
 class Row(Protocol):
@@ -39,6 +39,7 @@ def column(
     *,
     fold: Fold = "none",
     hidden: bool = False,
+    behind: str = "",
     rank: int | None = None,
     default: Any = dataclasses.MISSING,
 ) -> Any:
@@ -46,18 +47,23 @@ def column(
 
     unit: one of ``UNITS``. fold: how rows become one: ``sum``, ``max``, ``first``, ``last``, ``join`` (tuples
     one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown
-    unless asked for by name. rank: how soon a short line gives it up, the highest first; 0 is never, None before those
-    with a rank (``render.fitting`` states the order).
+    unless asked for by name. behind: the column that it stands behind, where that is not the one before it.
+    rank: how soon a short line gives it up, the highest first; 0 is never, None before those with a rank
+    (``render.fitting`` states the order).
     """
     if unit not in UNITS:
         raise ValueError(f"no unit {unit!r}; one of {', '.join(UNITS)}")
-    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden, "rank": rank}
+    metadata = {"title": title, "unit": unit, "fold": fold, "hidden": hidden, "behind": behind, "rank": rank}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def columns(row_type: type) -> tuple[dataclasses.Field[Any], ...]:
     """The columns of a row type in order."""
-    return dataclasses.fields(row_type)
+    found: list[dataclasses.Field[Any]] = []
+    for field in dataclasses.fields(row_type):
+        before = field.metadata.get("behind")
+        found.insert([each.name for each in found].index(before) + 1 if before else len(found), field)
+    return tuple(found)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,6 +177,23 @@ def by_module(table_: Table[R], depth: int = 1) -> Table[R]:
         row = members[0] if alone else fold(members, table_.row_type, name=key, module=key)
         rows[row.name] = row
     return dataclasses.replace(table_, title=f"{table_.title}, by module at depth {depth}", rows=rows)
+
+
+def by_phase(table_: Table[R]) -> Table[R]:
+    """One row for each phase of a training step: forward, backward, optimizer.
+
+    Raises:
+        ValueError: the rows have no column ``phase``.
+    """
+    if all(field.name != "phase" for field in columns(table_.row_type)):
+        raise ValueError(f"the rows of {table_.title!r} have no phase; those of cost(graph) do")
+    groups: dict[str, list[R]] = {}
+    for row in table_.rows.values():
+        groups.setdefault(row.phase, []).append(row)  # type: ignore[attr-defined]
+    rows = {
+        phase: fold(members, table_.row_type, name=phase, module="", phase=phase) for phase, members in groups.items()
+    }
+    return dataclasses.replace(table_, title=f"{table_.title}, by phase", rows=rows)
 
 
 def _known_sum(values: list[Any]) -> Any:

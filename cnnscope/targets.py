@@ -4,8 +4,10 @@
     torchvision:resnet50               a model of torchvision, timm:resnet50 one of timm
     path/to/file.py:Net                a class, a function that makes a model, or a model in a file
     package.module:net(classes=10)     the same in an importable module, with literal arguments
+    path/to/net.pt2, path/to/net.onnx  an exported program, an ONNX graph
 
-Loading a file or a module runs its code. Models are built on the meta device, where weights take no memory.
+Loading a Python file or a module runs its code; exported programs and ONNX graphs are data and run none. Models are
+built on the meta device, where weights take no memory.
 """
 
 from __future__ import annotations
@@ -32,11 +34,16 @@ from .literals import literal_call
 
 
 class Target(NamedTuple):
-    """A model that was loaded. ``default_input``: the shapes that it is known to take, None where nobody says."""
+    """A model that was loaded.
+
+    default_input: the shapes that it is known to take, None where nobody says; dtypes: their types, where they are
+    not all float32.
+    """
 
     model: nn.Module
     default_input: tuple[Shape, ...] | None
     name: str
+    dtypes: tuple[str, ...] = ()
 
 
 class Reference(NamedTuple):
@@ -49,36 +56,51 @@ class Reference(NamedTuple):
     called: bool
 
 
-def load(target: str) -> Target:
+def load(target: str, device: str = "meta") -> Target:
     """The model that ``target`` names (see the module's own description), without weights where that is possible.
+
+    device: where its tensors are made; on another one than meta it has fresh weights.
 
     Raises:
         UnknownArchitecture: neither a form above nor a name in the zoo.
         UnusableTarget: the file, module, package or name is not there, or its code failed.
     """
-    if ":" not in target and not target.endswith(".py"):
+    if zoo.meant(target):
         entry = zoo.entry(target)
-        return Target(_built(lambda: zoo.build(target), target), (tuple(entry["input"]),), entry["name"])
+        return Target(_built(lambda: zoo.build(target), target, device), (tuple(entry["input"]),), entry["name"])
+    if target.endswith((".pt2", ".onnx")):
+        return _from_file(target)
     reference = _parsed(target)
     if reference.where in ("torchvision", "timm"):
-        return _from_library(reference, target)
+        return _from_library(reference, target, device)
     with _importable(reference.where):
         module = _imported(reference.where)
         found = _attribute(module, reference)
         if isinstance(found, nn.Module):
             return Target(found, None, reference.what)
-        model = _built(lambda: found(*reference.args, **reference.kwargs), target)
+        model = _built(lambda: found(*reference.args, **reference.kwargs), target, device)
     return Target(model, None, reference.what)
 
 
-def _from_library(reference: Reference, target: str) -> Target:
+def _from_library(reference: Reference, target: str, device: str) -> Target:
     name = reference.what
     make = libraries.torchvision_model(name) if reference.where == "torchvision" else libraries.timm_model(name)
-    model = _built(lambda: make(*reference.args, **reference.kwargs), target)
+    model = _built(lambda: make(*reference.args, **reference.kwargs), target, device)
     known = (
         libraries.torchvision_input(name, model) if reference.where == "torchvision" else libraries.timm_input(model)
     )
     return Target(model, known, name)
+
+
+def _from_file(path: str) -> Target:
+    from .files.exported import exported
+    from .files.onnx_graphs import onnx_graph
+
+    model, inputs = exported(path) if path.endswith(".pt2") else onnx_graph(path)
+    name = Path(path).stem
+    if inputs is None:
+        return Target(model, None, name)
+    return Target(model, tuple(each.example for each in inputs), name, tuple(each.dtype for each in inputs))
 
 
 def tensor(shape: Shape, dtype: str = "float32") -> torch.Tensor:
@@ -151,7 +173,8 @@ def _offered(module: ModuleType) -> str:
 @contextlib.contextmanager
 def _importable(where: str) -> Iterator[None]:
     """The folder of a file, or the current one for a module, on ``sys.path`` for the time of loading."""
-    folder = str(Path(where).resolve().parent) if where.endswith(".py") else os.getcwd()
+    own = where.endswith(".py") and _is_file(Path(where))
+    folder = str(Path(where).resolve().parent) if own else os.getcwd()
     sys.path.insert(0, folder)
     try:
         yield
@@ -163,12 +186,12 @@ def _importable(where: str) -> Iterator[None]:
 def _imported(where: str) -> ModuleType:
     if where.endswith(".py"):
         path = Path(where)
-        if not path.is_file():
+        if not _is_file(path):
             raise UnusableTarget(f"no file {where!r}; give its path from here ({os.getcwd()})")
         return _guarded(lambda: _run_file(path), f"while importing {where}", "run the file by itself with python first")
     try:
         found = importlib.util.find_spec(where)
-    except (ImportError, ValueError):
+    except (ImportError, OSError, ValueError):
         found = None
     if found is None:
         raise UnusableTarget(
@@ -178,6 +201,13 @@ def _imported(where: str) -> ModuleType:
     return _guarded(
         lambda: importlib.import_module(where), f"while importing {where}", f"try: python -c 'import {where}'"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have that name
+        return False
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -205,12 +235,12 @@ def _guarded(run: Callable[[], Any], where: str, advice: str) -> Any:
         raise UnusableTarget(f"{type(error).__name__}: {_line(error)}\nraised {where}\n{advice}") from error
 
 
-def _built(make: Callable[[], Any], target: str) -> nn.Module:
-    """The model, on the meta device if its constructor allows it, else with real weights."""
+def _built(make: Callable[[], Any], target: str, device: str) -> nn.Module:
+    """The model, on the device if its constructor allows it, else with real weights on the CPU."""
 
-    def on_meta_or_cpu() -> Any:
+    def there_or_on_cpu() -> Any:
         try:
-            with torch.device("meta"):
+            with torch.device(device):
                 return make()
         except CnnscopeError:
             raise
@@ -221,7 +251,7 @@ def _built(make: Callable[[], Any], target: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # of torchvision's weight initialisation
         advice = f"arguments are written as literals: {target.partition('(')[0]}(10, name='x')"
-        model = _guarded(on_meta_or_cpu, f"while making {target}", advice)
+        model = _guarded(there_or_on_cpu, f"while making {target}", advice)
     if not isinstance(model, nn.Module):
         raise UnusableTarget(f"{target} gives {type(model).__name__}, not an nn.Module; name what makes the model")
     return model

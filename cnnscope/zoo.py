@@ -5,12 +5,9 @@ Only ``build`` needs torch; the catalogue is data (``architectures/catalog.toml`
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnknownArchitecture, UnusableTarget
@@ -23,6 +20,11 @@ if TYPE_CHECKING:
 def names() -> list[str]:
     """Names of all architectures, in the order of the lecture."""
     return [model["name"] for model in _models()]
+
+
+def meant(target: str) -> bool:
+    """Whether a target is a name of ours, and not a file or something of another module."""
+    return ":" not in target and not target.endswith((".py", ".pt2", ".onnx"))
 
 
 def catalog() -> tuple[Mapping[str, Any], ...]:
@@ -50,6 +52,8 @@ def entry(name: str) -> Mapping[str, Any]:
     if wanted in by_name:
         found = by_name[wanted]
         return _with_parameters(found, name) if paren or "parameters" in found else found
+    import difflib
+
     close = [by_name[each]["name"] for each in difflib.get_close_matches(wanted, by_name, n=6, cutoff=0.6)]
     nearest = ", ".join(repr(each) for each in list(dict.fromkeys(close))[:3])
     raise UnknownArchitecture(
@@ -122,6 +126,9 @@ def _models() -> Iterator[Mapping[str, Any]]:
 
 @cache
 def _data(file: str) -> dict[str, Any]:
+    import tomllib
+    from importlib.resources import files
+
     return tomllib.loads((files(__package__) / "architectures" / file).read_text(encoding="utf-8"))
 
 

@@ -111,7 +111,7 @@ FUNCTIONS = {
     "chunk": lambda x, y, p: x.chunk(2, dim=1)[0] * 1.5,
     "gate": lambda x, y, p: x * y.mean((2, 3), keepdim=True).sigmoid(),
     "flip_view": lambda x, y, p: x.transpose(2, 3),
-    "functional": lambda x, y, p: F.conv2d(x, torch.ones(2, x.shape[1], 1, 1, device=x.device)),
+    "functional": lambda x, y, p: F.conv2d(x, torch.ones(2, x.shape[1], 1, 1, device=x.device, dtype=x.dtype)),
     "upsample": lambda x, y, p: F.interpolate(x, scale_factor=2) if x.numel() < 3000 else x + 1,
     "matmul": lambda x, y, p: x @ x.transpose(-1, -2),
 }

@@ -46,6 +46,13 @@ def test_equal_blocks_are_folded_and_unequal_ones_are_not() -> None:
     assert all(panel.copies == 1 for panel in panels(compose(traced("googlenet")).root))
 
 
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "nasnet_a_mobile"])
+def test_a_folded_card_knows_the_operators_of_those_that_it_stands_for(name: str) -> None:
+    folded, unfolded = (compose(traced(name), fold=fold).root.cards() for fold in (True, False))
+    known = sorted(op for card in folded for op in (*card.ops, *card.more_ops))
+    assert known == sorted(op for card in unfolded for op in card.ops)
+
+
 def test_blocks_with_other_wiring_are_not_folded() -> None:
     class Block(nn.Module):
         def __init__(self, swapped: bool) -> None:

@@ -246,8 +246,7 @@ def test_a_new_bias_is_a_parameter_beside_its_weight_and_old_statistics_are_gone
 
 
 def test_a_training_step_is_not_fused():
-    graph = cnnscope.trace(nn.Conv2d(3, 4, 3), (1, 3, 8, 8))
-    graph.train = True
+    graph = cnnscope.trace(nn.Conv2d(3, 4, 3), (1, 3, 8, 8), train=True)
     with pytest.raises(UnusableInput, match="training"):
         fusing.fused(graph)
 

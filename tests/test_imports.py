@@ -24,7 +24,14 @@ def modules_of(folder: str) -> list[str]:
 
 TORCH_FREE = [
     "cnnscope",
-    *(f"cnnscope.{name}" for name in ("claims", "cli", "errors", "fusing", "graph", "table", "units", "zoo")),
+    *(
+        f"cnnscope.{name}"
+        for name in (
+            *("budgets", "caching", "claims", "cli", "encoding", "errors", "fusing", "graph", "pytest_plugin"),
+            *("papers", "reporting", "table", "testing", "units", "views", "zoo"),
+            *("confirming", "predicting", "reckoning", "records"),
+        )
+    ),
     *modules_of("analyses"),
     *modules_of("claiming"),
     *modules_of("render"),
@@ -52,7 +59,9 @@ def test_module_loads_nothing_heavy(module: str):
     assert loaded_by(f"import {module}") == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["table", "--help"], ["graph", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], *([each, "--help"] for each in ("table", "graph", "report", "confirm"))]
+)
 def test_command_loads_nothing_heavy(arguments: list[str]):
     assert loaded_by_command(*arguments) == set()
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT / "architectures"
+PAGES = ROOT / "cnnscope" / "render" / "page" / "templates"
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -54,6 +55,12 @@ def test_the_package_holds_a_link_to_the_architectures():
     link = ROOT / "cnnscope" / "architectures"
     assert link.is_symlink()
     assert os.readlink(link) == os.path.join("..", "architectures")
+
+
+def test_wheel_holds_what_pages_are_made_of(wheel: Path):
+    templates = {f"cnnscope/{file.relative_to(ROOT / 'cnnscope')}" for file in PAGES.iterdir()}
+    assert {"page.html", "style.css", "diagram.js"} <= {Path(file).name for file in templates} and len(templates) > 8
+    assert templates <= wheel_files(wheel)
 
 
 def test_wheel_holds_every_architecture(wheel: Path):

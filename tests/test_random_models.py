@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import Any
-
 import pytest
+import step_counts
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from random_models import RandomNet, recipes
+from real_steps import LiveBytes, real_step
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import cnnscope
+from cnnscope.analyses.liveness import timeline
+from cnnscope.errors import CnnscopeError
 
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-class LiveBytes(TorchDispatchMode):
-    """Bytes alive after every operator of a real run, by the real tensors' storages."""
-
-    def __init__(self, given: list[torch.Tensor]) -> None:
-        super().__init__()
-        self.live = 0
-        self.events: list[int] = []
-        self._seen = {tensor.untyped_storage()._cdata for tensor in given}
-        self._watches: list[Any] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in pytree.tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self._watch(tensor.untyped_storage())
-        self.events.append(self.live)
-        return result
-
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        address, size = storage._cdata, storage.nbytes()
-        if address in self._seen:
-            return
-        self._seen.add(address)
-        self.live += size
-
-        def gone(_: Any) -> None:
-            self.live -= size
-            self._seen.discard(address)
-
-        self._watches.append(weakref.ref(storage, gone))
-
-
 def predicted_events(graph: cnnscope.ModelGraph) -> list[int]:
     """The same series from the graph: what is alive when each operator has just returned."""
-    born = [storage for storage in graph.storages if storage.kind == "activation"]
-    return [sum(s.bytes for s in born if s.born <= i and (s.dies is None or s.dies > i)) for i in range(len(graph))]
+    line = timeline(graph)
+    given = [line.kinds[kind] for kind in ("param", "buffer", "input") if kind in line.kinds]
+    before_run = map(sum, zip(*given, strict=True))
+    return [live - before for live, before in zip(line.total, before_run, strict=True)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,3 +59,32 @@ def test_a_trace_equals_the_real_run(recipe):
     assert predicted_events(graph) == tracker.events
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state[name])
+
+
+@settings(EXAMPLES, max_examples=60)
+@given(
+    recipes(),
+    st.sampled_from([None, "sgd", "sgd-momentum", "adam"]),
+    st.booleans(),
+    st.sampled_from(["before-forward", "before-backward", "after-step"]),
+    st.integers(1, 2),
+    st.booleans(),
+)
+def test_a_training_step_equals_the_real_one(recipe, optimizer, foreach, zero_grad, accumulate, set_to_none):
+    model = RandomNet(recipe).train()
+    assume(any(param.requires_grad for param in model.parameters()))
+    options = {"zero_grad": zero_grad, "accumulate": accumulate, "set_to_none": set_to_none, "foreach": foreach}
+    try:
+        tracker = real_step(model, torch.rand(model.shape), optimizer, **options)
+    except (RuntimeError, ValueError, TypeError):  # an in-place step on what autograd saved, a norm of one value
+        tracker = None
+    if tracker is None:
+        with pytest.raises(CnnscopeError):
+            cnnscope.trace(model, model.shape, train=True, optimizer=optimizer, **options)
+        return
+    graph = cnnscope.trace(model, model.shape, train=True, optimizer=optimizer, **options)
+    assert [op.kind for op in graph] == tracker.kinds
+    assert predicted_events(graph) == tracker.events
+    costs = cnnscope.cost(graph)
+    assert costs.missing == {}
+    assert costs.total.macs == accumulate * sum(step_counts.macs(model, torch.rand(model.shape)))

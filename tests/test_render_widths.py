@@ -20,7 +20,6 @@ from cnnscope import build, layers, names, render, trace
 from cnnscope.claiming import listing
 from cnnscope.claims import chosen, tabled, verdicts
 from cnnscope.cli import main
-from cnnscope.cli.views import by_layer, ordered
 from cnnscope.comparing import compare
 from cnnscope.counters import crosscheck
 from cnnscope.differences import diff
@@ -29,6 +28,7 @@ from cnnscope.reconciling import reconcile
 from cnnscope.render.fitting import shrunk, wrapped
 from cnnscope.table import Table, column
 from cnnscope.table import table as made
+from cnnscope.views import by_layer, ordered
 from cnnscope.zoo import entry
 
 WIDTHS = (60, 80, 100, 120, 200)
@@ -224,7 +224,8 @@ def test_on_a_terminal_the_heaviest_layers_are_bold_and_elsewhere_nothing_is() -
     shown, colourless = on_a_terminal("table", "alexnet")
     plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
     assert max(map(len, plain.splitlines())) <= 80
-    bold = {words.split()[0] for words, line in zip(plain.splitlines(), shown.splitlines(), strict=True) if "\x1b" in line}
+    pairs = zip(plain.splitlines(), shown.splitlines(), strict=True)
+    bold = {words.split()[0] for words, line in pairs if "\x1b" in line}
     found = layers(traced("alexnet"))
     least = found.total.macs / 10, found.total.params / 10
     heavy = {row.name for row in found.values() if (row.macs or 0) >= least[0] or row.params >= least[1]}

@@ -19,11 +19,12 @@ def intensity(row: Mapping[str, Any]) -> float | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpCost:
-    """Work of one operator; None where no rule knows it."""
+    """Work of one operator; None where no rule knows it. phase: forward, backward or optimizer."""
 
     name: str = column("operator")
     module: str = column("module", hidden=True)
     kind: str = column("kind", default="")
+    phase: str = column("phase", hidden=True, default="forward")
     macs: int | None = column("MACs", "MAC", fold="sum", default=None)
     flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
     bytes_read: int | None = column("read", "byte", fold="sum", default=None)
@@ -46,7 +47,7 @@ def _row(graph: ModelGraph, op: Op) -> OpCost:
     known = work(op, graph.storages)
     if known is None:
         moved = accessed(op.inputs, graph.storages), accessed(op.outputs, graph.storages)
-        return OpCost(op.name, op.module, op.kind, None, None, *moved, None, (op.kind,))
+        return OpCost(op.name, op.module, op.kind, op.phase, None, None, *moved, None, (op.kind,))
     macs, flops, read, written = known
     ratio = intensity({"flops": flops, "bytes_read": read, "bytes_written": written})
-    return OpCost(op.name, op.module, op.kind, macs, flops, read, written, ratio)
+    return OpCost(op.name, op.module, op.kind, op.phase, macs, flops, read, written, ratio)

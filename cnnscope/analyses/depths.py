@@ -47,8 +47,10 @@ def depth(graph: ModelGraph) -> Table[LayerDepth]:
 
     Papers do not count what computes a gate (the two fully connected layers of squeeze-and-excitation): a product's
     operand that is stretched over the other one opens no path. ``longest`` counts these paths too. Of several outputs
-    the first is the network's; classifiers at the side come after it, and a note tells when one of them is deeper.
+    the first is the network's; classifiers at the side come after it, and a note tells when one of them is deeper. Of a
+    training step it is the depth of the forward pass.
     """
+    graph = graph.forward
     reach, layers, previous = paths(graph)
     none = Reach(0, -1, 0)
     ends = [reach.get(value.name, none) for value in graph.outputs] or list(reach.values())[-1:] or [none]
@@ -109,8 +111,6 @@ def paths(graph: ModelGraph) -> tuple[dict[str, Reach], list[Op], list[int]]:
     layers: list[Op] = []
     previous: list[int] = []
     for op in graph.ops:
-        if op.phase != "forward":
-            continue
         sources = [reach.get(value.name) or _alias(value, places) for value in op.inputs]
         found = [source for source in sources if source is not None]
         if op.after:

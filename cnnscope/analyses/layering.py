@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from ..collecting import without_collection
@@ -51,7 +52,19 @@ class Layer:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Layer)}
+@dataclasses.dataclass(frozen=True)
+class TrainedLayer(Layer):
+    """A layer of a training step: MACs of its forward and of its backward pass apart. ``macs``: of both.
+
+    Output, window and activation are those of the forward pass.
+    """
+
+    macs: int | None = column("MACs", "MAC", fold="sum", hidden=True, default=None)
+    forward_macs: int | None = column("forward MACs", "MAC", fold="sum", behind="params", default=None)
+    backward_macs: int | None = column("backward MACs", "MAC", fold="sum", behind="forward_macs", default=None)
+
+
+_DEFAULTS = {kind: {field.name: field.default for field in dataclasses.fields(kind)} for kind in (Layer, TrainedLayer)}
 
 
 def layers(graph: ModelGraph) -> Table[Layer]:
@@ -59,9 +72,13 @@ def layers(graph: ModelGraph) -> Table[Layer]:
 
     A module that is called again has a further row, ``name#2``, with its compute but without its parameters: they
     are counted where they are read first. Parameters that nothing reads have rows of type ``unused``.
+
+    Of a training step the rows are ``TrainedLayer``: a module's backward operators belong to its row, other ones have
+    rows of their own, and so have the loss and the optimizer.
     """
+    row_type = TrainedLayer if graph.train else Layer
     with without_collection():
-        return table("layers", _rows(graph), Layer, model=graph.name, input=graph.input_text)
+        return table("layers", _rows(graph), row_type, model=graph.name, input=graph.input_text)
 
 
 def _rows(graph: ModelGraph) -> list[Layer]:
@@ -71,7 +88,7 @@ def _rows(graph: ModelGraph) -> list[Layer]:
     for each in by_op.get("", ()):
         own = _params([each])
         name = _unique(each.name, names)
-        rows.append(_layer(name=name, module=each.module, type="unused", **_work(graph, ()), **own))
+        rows.append(_layer(graph, name=name, module=each.module, type="unused", **_work(graph, ()), **own))
     return rows
 
 
@@ -92,7 +109,7 @@ def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:
             # Without operators it stands behind what ran before it: calls are in order.
             last = position[ops[0].name] if ops else last + 1e-6
             found.append((last, call, tuple(ops)))
-            last = position[ops[-1].name] if ops else last
+            last = position[_of_one_phase(ops)[-1].name] if ops else last
         else:
             found.extend((position[op.name], call, (op,)) for op in ops)
     return [(call, ops) for _, call, ops in sorted(found, key=lambda each: each[0])]
@@ -104,47 +121,65 @@ def _row(
     whole = call.leaf and call.module != ""
     kind = call.type if whole else ops[0].kind
     name = call.module if whole else f"{call.module}.{kind}" if call.module else kind
-    outputs = call.outputs if whole and call.outputs else ops[-1].outputs[:1] if ops else ()
-    inputs = call.inputs if whole and call.inputs else _data_inputs(graph, ops)
+    computing = _of_one_phase(ops)
+    outputs = call.outputs if whole and call.outputs else computing[-1].outputs[:1] if ops else ()
+    inputs = call.inputs if whole and call.inputs else _data_inputs(graph, computing)
     own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
     return _layer(
+        graph,
         name=_unique(name, names),
         module=call.module,
         type=kind,
         output=outputs[0].shape if outputs else None,
-        activation=allocated(graph, ops, outputs),
+        activation=allocated(graph, tuple([op for op in computing if op.phase == "forward"]), outputs),
         input=inputs[0].shape if inputs else None,
         repeat=call.repeat,
         ops=tuple([op.name for op in ops]),
-        **_window(ops, outputs),
+        **_window(computing, outputs),
         **_work(graph, ops),
         **(_params(own) if own else {}),
     )
 
 
-def _layer(**values: Any) -> Layer:
-    """A Layer without its ``__init__``, which in a frozen class sets each field by a call of its own."""
-    layer = object.__new__(Layer)
-    layer.__dict__.update(_DEFAULTS, **values)
+def _of_one_phase(ops: Sequence[Op]) -> tuple[Op, ...]:
+    """Those of the phase of the first: of a layer its forward pass."""
+    if ops and ops[-1].phase != ops[0].phase:
+        return tuple([op for op in ops if op.phase == ops[0].phase])
+    return tuple(ops)
+
+
+def _layer(graph: ModelGraph, **values: Any) -> Layer:
+    """A row without its ``__init__``, which in a frozen class sets each field by a call of its own."""
+    kind = TrainedLayer if graph.train else Layer
+    layer = object.__new__(kind)
+    layer.__dict__.update(_DEFAULTS[kind], **values)
     return layer
 
 
 def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
     """MACs, FLOPs and bytes of the operators together; None when nothing is known, ``missing`` names the unknown."""
-    macs = flops = read = written = 0
+    macs = {"forward": 0, "backward": 0, "optimizer": 0}
+    flops = read = written = 0
     missing = []
     for op in ops:
         cost = work(op, graph.storages)
         if cost is None:
             missing.append(op.kind)
         else:
-            macs += cost.macs
+            macs[op.phase] += cost.macs
             flops += cost.flops
             read += cost.read or 0
             written += cost.written or 0
     if missing and len(missing) == len(ops):
         return {"missing": tuple(missing)}
-    sums: dict[str, Any] = {"macs": macs, "flops": flops, "bytes_read": read, "bytes_written": written}
+    sums: dict[str, Any] = {
+        "macs": sum(macs.values()),
+        "flops": flops,
+        "bytes_read": read,
+        "bytes_written": written,
+    }
+    if graph.train:
+        sums |= {"forward_macs": macs["forward"], "backward_macs": macs["backward"]}
     return {**sums, "intensity": intensity(sums), "missing": tuple(missing)}
 
 

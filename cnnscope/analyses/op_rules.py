@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 from ..graph import Op, Shape
 
+Moved = int | tuple[str, ...] | None
+
 
 class Cost(NamedTuple):
-    """Work of one operator. ``read`` and ``written`` are bytes where they differ from all inputs and outputs."""
+    """Work of one operator.
+
+    read, written: where that is not all inputs and all outputs, the bytes, or the roles of the inputs meant.
+    """
 
     macs: int = 0
     flops: int = 0
-    read: int | None = None
-    written: int | None = None
+    read: Moved = None
+    written: Moved = None
 
 
 Rule = Callable[[Op], Cost]
@@ -46,7 +51,7 @@ def filled(op: Op) -> Cost:
 
 def overwritten(op: Op) -> Cost:
     """copy_: writes its first input without reading it."""
-    return Cost(read=sum(value.bytes for value in op.inputs[1:]))
+    return Cost(read=("src",))
 
 
 def looked_up(op: Op) -> Cost:
@@ -57,9 +62,12 @@ def looked_up(op: Op) -> Cost:
 
 
 def scattered(op: Op) -> Cost:
-    """Writes only the elements that it is given, into its first input."""
+    """Writes only the elements that it is given, into its first input; one addition for each where it adds them."""
     given = sum(value.bytes for value in op.inputs[1:])
-    return Cost(read=given, written=given) if op.in_place else Cost()
+    source = op.input("src") or op.input("source") or op.input("values")
+    adds = op.attrs.get("accumulate") or "add" in op.kind or "reduce" in op.kind
+    flops = source.numel if adds and source else 0
+    return Cost(flops=flops, read=given, written=given) if op.in_place else Cost(flops=flops)
 
 
 # -- one number after another -----------------------------------------------------------------------------------------
@@ -77,17 +85,6 @@ def pointwise(op: Op) -> Cost:
 def each(operations: int) -> Rule:
     """So many operations for each element of the result."""
     return lambda op: Cost(flops=operations * _size(op))
-
-
-def added(op: Op) -> Cost:
-    """add, sub: one operation, two with a factor alpha."""
-    return Cost(flops=_size(op) * (1 if op.attrs.get("alpha", 1) == 1 else 2))
-
-
-def foreach(op: Op) -> Cost:
-    """A list of tensors, one operation for each element."""
-    count = sum(value.numel for value, role in zip(op.inputs, op.roles, strict=True) if role == "self")
-    return Cost(flops=count, written=None if op.outputs else sum(value.bytes for value in op.inputs))
 
 
 def reduced(operations: int = 1) -> Rule:
@@ -144,37 +141,38 @@ def rms_norm(op: Op) -> Cost:
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def _window(op: Op) -> int:
+def window(op: Op) -> int:
     kernel = op.attrs["kernel_size"]
     return math.prod(kernel) if isinstance(kernel, tuple) else kernel
 
 
-def _spatial_window(op: Op, dims: int) -> int:
+def spatial_window(op: Op, dims: int) -> int:
     kernel = op.attrs["kernel_size"]
-    return _window(op) ** (dims if isinstance(kernel, int) or len(kernel) == 1 else 1)
+    return window(op) ** (dims if isinstance(kernel, int) or len(kernel) == 1 else 1)
 
 
 def max_pool(dims: int) -> Rule:
     """Comparisons: one fewer than the window has elements, for each result."""
-    return lambda op: Cost(flops=(_spatial_window(op, dims) - 1) * op.outputs[0].numel)
+    return lambda op: Cost(flops=(spatial_window(op, dims) - 1) * op.outputs[0].numel)
 
 
 def average_pool(dims: int) -> Rule:
     """Additions and one division: as many as the window has elements, for each result."""
-    return lambda op: Cost(flops=_spatial_window(op, dims) * op.outputs[0].numel)
+    return lambda op: Cost(flops=spatial_window(op, dims) * op.outputs[0].numel)
 
 
 def adaptive_pool(dims: int) -> Rule:
     """Every window from floor(i n / m) to ceil((i + 1) n / m), overlaps counted."""
 
-    def cost(op: Op) -> Cost:
-        source, target = op.inputs[0].shape, op.outputs[0].shape
-        seen = 1
-        for n, m in zip(source[-dims:], target[-dims:], strict=True):
-            seen *= sum(-(-(i + 1) * n // m) - i * n // m for i in range(m))
-        return Cost(flops=math.prod(source[:-dims]) * seen)
+    return lambda op: Cost(flops=adaptive_windows(op.inputs[0].shape, op.outputs[0].shape, dims))
 
-    return cost
+
+def adaptive_windows(source: Shape, target: Shape, dims: int) -> int:
+    """Elements of all windows of adaptive pooling together."""
+    seen = math.prod(source[:-dims])
+    for n, m in zip(source[-dims:], target[-dims:], strict=True):
+        seen *= sum(-(-(i + 1) * n // m) - i * n // m for i in range(m))
+    return seen
 
 
 def interpolated(taps: int) -> Rule:

@@ -39,7 +39,8 @@ def params(graph: ModelGraph) -> Table[OpParams]:
     by_op = by_reader(graph, owners)
     rows = []
     for op in graph:
-        shared = () if op.view else tuple(name for name in dict.fromkeys(op.params) if owners[name] != op.name)
+        again = () if op.view or op.phase != "forward" else dict.fromkeys(op.params)
+        shared = tuple(name for name in again if owners[name] != op.name)
         rows.append(OpParams(op.name, op.module, op.kind, **tally(by_op.get(op.name, ())), shared=shared))
     rows.extend(OpParams(each.name, each.module, "unused", **tally([each])) for each in by_op.get("", ()))
     return table("params", rows, OpParams, model=graph.name, input=graph.input_text)
@@ -61,11 +62,11 @@ def by_reader(graph: ModelGraph, owners: dict[str, str]) -> dict[str, list[Param
 
 
 def first_readers(graph: ModelGraph) -> dict[str, str]:
-    """Name of the operator that reads each parameter or buffer first; of a view where nothing else reads it."""
+    """Name of the forward operator that reads each parameter or buffer first; of a view where nothing else reads it."""
     readers: dict[str, str] = {}
     views: dict[str, str] = {}
     for op in graph:
-        for name in op.params:
+        for name in op.params if op.phase == "forward" else ():
             (views if op.view else readers).setdefault(name, op.name)
     return views | readers
 

@@ -48,8 +48,10 @@ def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> 
 
     Spatial are the last dimensions of the first input that has them, as many as the first convolution slides over;
     ``axes`` names them otherwise. An operator without a rule stands in ``table.missing``; its field is unknown, and so
-    is that of all that follows from it. In-place writes through a view that adds to the field are unknown too.
+    is that of all that follows from it. In-place writes through a view that adds to the field are unknown too. Of a
+    training step these are the fields of the forward pass.
     """
+    graph = graph.forward
     source, axes = spatial_input(graph, axes)
     if source is None:
         rows = [Field(op.name, op.module, op.kind) for op in graph if not op.view]
@@ -59,10 +61,14 @@ def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> 
         lengths = [source.shape[axis] for axis in axes]
         rows = []
         for op in graph:
-            if op.phase == "forward" and (not op.view or op.name in missing):
+            if not op.view or op.name in missing:
                 field = known.get(op.outputs[0].name, ()) if op.outputs else ()
                 rows.append(_row(op, field, lengths, (op.kind,) if op.name in missing else ()))
         notes = (f"fields in {source.name} ({'x'.join(map(str, source.shape))}), not clipped to it",)
+        if any(op.attrs.get("training") and "batch_norm" in op.kind for op in graph):
+            notes += (
+                "batch norm in training mode takes its statistics from all positions: the field behind it is whole",
+            )
     return table("receptive field", rows, Field, model=graph.name, input=graph.input_text, notes=notes)
 
 
@@ -120,7 +126,7 @@ def follow(graph: ModelGraph, source: Value, axes: Sequence[int]) -> tuple[dict[
     places: dict[tuple[int, Shape], Seen] = {(source.storage, source.shape): known[source.name]}
     missing: set[str] = set()
     for op in graph:
-        if op.phase != "forward" or not op.outputs:
+        if not op.outputs:
             continue
         kind = op.kind[:-1] if op.in_place else op.kind
         inputs = op.inputs[1:] if kind == "copy" else op.inputs

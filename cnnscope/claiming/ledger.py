@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 Measure = Mapping[str, Any]
@@ -90,6 +88,9 @@ class Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """All claims, by architecture in the order of the lecture."""
+    import tomllib
+    from importlib.resources import files
+
     folder = files("cnnscope") / "architectures" / "claims"
     found = [file for file in folder.iterdir() if file.name.endswith(".toml")]
     read = [(tomllib.loads(file.read_text(encoding="utf-8")), file.name) for file in found]

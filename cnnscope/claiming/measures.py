@@ -93,6 +93,15 @@ def _stated(measure: Measure, nets: Nets) -> Number:
     return float(stated)
 
 
+def _fits(measure: Measure, nets: Nets) -> Number:
+    """Whether the peak of a training step at a batch size is within a budget in bytes, as allocators round it."""
+    from ..analyses.memory import peak_memory
+
+    graph = nets.step(measure["model"], measure["input"], measure["optimizer"])
+    peak = peak_memory(graph, "cuda").peak_allocated
+    return "fits" if peak is not None and peak <= measure["budget"] else "does not fit"
+
+
 def _year(measure: Measure, nets: Nets) -> Number:
     """The year of a paper in the zoo's catalogue."""
     return int(next(paper["year"] for paper in zoo.catalog() if paper["key"] == measure["paper"]))
@@ -107,5 +116,6 @@ ARITHMETIC: Mapping[str, Arithmetic] = {
     "largest": _largest,
     "smallest": _smallest,
     "stated": _stated,
+    "fits": _fits,
     "year": _year,
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from .. import caching
 from ..errors import CnnscopeError, UntraceableModel
 from ..graph import ModelGraph
 from .subjects import Net
@@ -12,7 +14,8 @@ from .subjects import Net
 class Nets:
     """``nets("vgg16")``, ``nets("wrn(depth=40, k=8)")``, ``nets("timm:resnet50", (1, 3, 224, 224))``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cached: bool = True) -> None:
+        self._cached = cached
         self._known: dict[tuple[str, tuple[int, ...] | None], Net | CnnscopeError] = {}
 
     def __call__(self, model: str, input: Sequence[int] | None = None) -> Net:
@@ -35,15 +38,33 @@ class Nets:
         return found
 
     def graph(self, model: str, input: tuple[int, ...] | None) -> ModelGraph:
-        """The graph, freshly traced."""
-        from ..targets import load  # torch, which nothing else here needs
-        from ..tracing import trace
+        """The graph, from the cache or freshly traced."""
+        key = None
+        if self._cached:
+            given = None if input is None else [(input, "float32", "")]
+            key = caching.key(model, given, cut_short=input is not None)
+        graph = caching.cached(key, lambda: _traced(model, input))
+        graph.name = model
+        return graph
 
-        found = load(model)
-        try:
-            return trace(found.model, input or (found.default_input or ((),))[0], name=model)
-        except UntraceableModel as error:
-            # Asked for with another input than its own, a net may run only down to the layer that refuses the size.
-            if input is None or error.graph is None:
-                raise
-            return error.graph
+    def step(self, model: str, input: Sequence[int], optimizer: str) -> ModelGraph:
+        """A training step on this input, with CUDA's operators."""
+        run: dict[str, Any] = {"train": True, "optimizer": optimizer, "device": "cuda"}
+        key = caching.key(model, [(tuple(input), "float32", "")], **run) if self._cached else None
+        return caching.cached(key, lambda: _traced(model, tuple(input), run))
+
+
+def _traced(model: str, input: tuple[int, ...] | None, run: Mapping[str, Any] | None = None) -> ModelGraph:
+    from ..targets import load  # torch, which nothing else here needs
+    from ..tracing import trace
+
+    found = load(model)
+    if run:
+        return trace(found.model, input, name=found.name, **run)
+    try:
+        return trace(found.model, input or (found.default_input or ((),))[0], name=found.name)
+    except UntraceableModel as error:
+        # Asked for with another input than its own, a net may run only down to the layer that refuses the size.
+        if input is None or error.graph is None:
+            raise
+        return error.graph

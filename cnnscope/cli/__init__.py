@@ -12,7 +12,23 @@ import click
 
 from .. import __version__
 from ..errors import CnnscopeError
-from . import claiming, comparing, figuring, graphing, listing, reconciling, sizing, tabling
+from . import (
+    budgeting,
+    caching,
+    claiming,
+    comparing,
+    figuring,
+    graphing,
+    listing,
+    measuring,
+    peaks,
+    predicting,
+    reconciling,
+    reporting,
+    sizing,
+    tabling,
+)
+from .common import say
 
 HELP = """What a neural network costs, before it runs.
 
@@ -23,13 +39,25 @@ MODEL is one of
   torchvision:resnet50           a model of torchvision; timm:resnet50 one of timm
   path/to/file.py:Net            a class, a function that makes a model, or a model
   package.module:net(classes=10) the same in a module, with literal arguments
+  path/to/net.pt2, net.onnx      what torch.export.save or an ONNX exporter wrote
 
-The model runs on tensors without data: no weights, no arithmetic, no GPU. Naming a file or a module runs its code.
+The model runs on tensors without data: no weights, no arithmetic, no GPU.
 """
+
+# Under the help of every command that takes a model.
+SAFETY = """A .py file or a module named as MODEL is imported, and what it names is called: its code runs, with your
+rights, as 'python file.py' would. Name only code that you trust. Arguments in parentheses are read as literals and
+never evaluated. Names of the zoo, .pt2 and .onnx files run no code of theirs; no weights file is ever unpickled."""
 
 
 class Program(click.Group):
     """The group of commands, with errors as one to three plain lines and the contract's exit codes."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, and say under its help what naming a model means."""
+        if any(parameter.name in ("model", "models") for parameter in cmd.params) and not cmd.epilog:
+            cmd.epilog = SAFETY
+        super().add_command(cmd, name)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -75,12 +103,6 @@ def failed(error: Exception, *, traceback: bool) -> int:
     return 2
 
 
-def say(message: str) -> None:
-    """One to three lines on stderr."""
-    lines = [line.rstrip() for line in message.splitlines() if line.strip()][:3]
-    click.echo("cnnscope: " + "\n".join(lines), err=True)
-
-
 def _drop_output() -> None:
     import os
 
@@ -97,9 +119,17 @@ def main() -> None:
 main.add_command(listing.list_)
 main.add_command(tabling.table)
 main.add_command(graphing.graph)
+main.add_command(peaks.memory)
 main.add_command(figuring.figure)
 main.add_command(sizing.size)
 main.add_command(comparing.compare)
 main.add_command(comparing.diff)
 main.add_command(reconciling.reconcile)
 main.add_command(claiming.claims)
+main.add_command(reporting.report)
+main.add_command(caching.cache)
+main.add_command(budgeting.check)
+main.add_command(predicting.devices)
+main.add_command(predicting.calibrate)
+main.add_command(measuring.measure)
+main.add_command(measuring.confirm)

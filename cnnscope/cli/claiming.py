@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..claiming.ledger import SOURCES
-from .common import deliver
+from .common import cached, deliver, say, without_cache
 
 if TYPE_CHECKING:
     from ..claims import Verdict
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
 )
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def claims(model: str | None, source: str | None, contradicted: bool, format_: str, output: str | None) -> int:
     """Hold what the lecture, papers and libraries print against the graphs.
@@ -41,16 +42,18 @@ def claims(model: str | None, source: str | None, contradicted: bool, format_: s
     shown = [row for row in found if not contradicted or row.verdict == "contradicted"]
     deliver(listing.FORMATS[format_](tabled(shown)), output)
     for row in different:
-        click.echo(f"cnnscope: {row.name}: {row.verdict}, expected {row.recorded}", err=True)
+        say(f"{row.name}: {row.verdict}, expected {row.recorded}")
     return 1 if different else 0
 
 
 def _decided(model: str | None, source: str | None) -> list[Verdict]:
     """The verdicts, with a progress bar where stderr is a terminal."""
+    from ..claiming.nets import Nets
     from ..claims import chosen, verdicts
 
     wanted = chosen(model, source)
+    found = verdicts(wanted, Nets(cached=cached()))
     if not sys.stderr.isatty():
-        return list(verdicts(wanted))
-    with click.progressbar(verdicts(wanted), length=len(wanted), label="claims", file=sys.stderr) as bar:
+        return list(found)
+    with click.progressbar(found, length=len(wanted), label="claims", file=sys.stderr) as bar:
         return list(bar)

@@ -3,34 +3,112 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from .. import caching
+from .inputs import arguments, chosen
+
 if TYPE_CHECKING:
     from ..graph import ModelGraph
+
+_CACHE = "cnnscope.cache"  # in the context of a command: whether it may use the cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Traced(NamedTuple):
-    """A model that was loaded and traced, and what it was traced with; ``input`` in the notation of ``trace``."""
+class Loaded(NamedTuple):
+    """A model, and what it is traced with in the notation of ``trace``."""
 
-    target: str
-    name: str
     model: Any
     input: Any
     kwargs: dict[str, Any]
-    graph: ModelGraph
+    name: str
+
+
+class Traced:
+    """The graph of what was asked for, and the model itself where somebody needs it; ``name``: its own, not the target.
+
+    Raises:
+        CnnscopeError: it cannot be loaded or traced.
+    """
+
+    def __init__(
+        self, target: str, inputs: tuple[str, ...], batch_size: int | None, run: Mapping[str, Any] | None = None
+    ) -> None:
+        self.target = target
+        self._run = dict(run or {})
+        self._inputs = inputs
+        self._batch_size = batch_size
+        self.graph = caching.cached(self._key(), self._trace)
+        self.name = self.graph.name
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The model, which a graph from the cache comes without."""
+        with _torch():
+            from ..targets import load
+
+            found = load(self.target)
+            inputs = chosen(self._inputs, found.default_input, self._batch_size, self.target, found.dtypes)
+            args, kwargs = arguments(inputs)
+        return Loaded(found.model, args[0] if len(args) == 1 else args or None, dict(kwargs), found.name)
+
+    def _trace(self) -> ModelGraph:
+        with _torch():
+            from ..tracing import trace
+
+            model, input_, kwargs, name = self.loaded
+            return trace(model, input_, kwargs=kwargs, name=name, **self._run)
+
+    def _key(self) -> str | None:
+        """What the cache keeps the graph under. Which input is the default one needs no telling: the model says it."""
+        if not cached():
+            return None
+        given = chosen(self._inputs, None, self._batch_size, self.target) if self._inputs else None
+        return caching.key(self.target, given, batch=self._batch_size, **self._run)
+
+
+@contextlib.contextmanager
+def _torch() -> Iterator[None]:
+    """Around torch and the model's code: what they print goes to stderr, and not into a table that a program reads."""
+    with contextlib.redirect_stdout(sys.stderr):
+        if "torch" not in sys.modules:
+            from .. import tracing  # noqa: F401
+
+            gc.freeze()  # what its import made stays to the end: no collection need look through it again
+        yield
+
+
+def _dont_cache(context: click.Context, _: click.Parameter, unwanted: bool) -> None:
+    context.meta[_CACHE] = not unwanted
+
+
+without_cache = click.option(
+    "--no-cache",
+    is_flag=True,
+    expose_value=False,
+    callback=_dont_cache,
+    help="Trace anew; see 'cnnscope cache --help'.",
+)
+
+
+def cached() -> bool:
+    """Whether the command that runs may use the cache."""
+    return bool(click.get_current_context().meta.get(_CACHE, True))
 
 
 def takes_model(command: F) -> F:
-    """MODEL, --input, --batch-size, --traceback."""
+    """MODEL, --input, --batch-size, --no-cache, --traceback."""
     for option in (
+        without_cache,
         click.option("--traceback", is_flag=True, expose_value=False, hidden=True),
         click.option(
             "--batch-size",
@@ -53,22 +131,61 @@ def takes_model(command: F) -> F:
     return command
 
 
-def traced(target: str, inputs: tuple[str, ...], batch_size: int | None) -> Traced:
-    """Load and trace what the options describe; what the model's code prints goes to stderr."""
-    # What a model's code prints must not get into a table that a program reads.
-    with contextlib.redirect_stdout(sys.stderr):
-        first = "torch" not in sys.modules
-        from ..targets import load
-        from ..tracing import trace
-        from .inputs import arguments, chosen
+def takes_run(command: F) -> F:
+    """How the model runs, passed on as ``run``: those keywords of ``trace`` that were given."""
 
-        if first:
-            gc.freeze()  # what torch's import made stays to the end: no collection need look through it again
-        found = load(target)
-        args, kwargs = arguments(chosen(inputs, found.default_input, batch_size, target))
-        input_ = args[0] if len(args) == 1 else args or None
-        graph = trace(found.model, input_, kwargs=kwargs, name=found.name)
-    return Traced(target, found.name, found.model, input_, dict(kwargs), graph)
+    @functools.wraps(command)
+    def with_run(*args: Any, **kwargs: Any) -> Any:
+        given = {name: kwargs.pop(name) for name in _RUN_OPTIONS}
+        run = {name: value for name, value in given.items() if value is not None and (name, value) not in _DEFAULTS}
+        step = [name for name in run if name in _OF_A_STEP]
+        if step and not run.get("train"):
+            raise click.UsageError(f"--{step[0].replace('_', '-')} belongs to a training step; add --train")
+        return command(*args, run=run, **kwargs)
+
+    found: Any = with_run
+    for option in _RUN_OPTIONS.values():
+        found = option(found)
+    return found
+
+
+_OF_A_STEP = ("optimizer", "accumulate", "zero_grad", "step", "foreach")
+_DEFAULTS = (("train", False), ("channels_last", False))
+
+_RUN_OPTIONS = {
+    "channels_last": click.option("--channels-last", is_flag=True, help="Weights and input with channels innermost."),
+    "autocast": click.option("--amp", "autocast", metavar="TYPE", help="Mixed precision: autocast to bf16 or fp16."),
+    "dtype": click.option("--dtype", metavar="TYPE", help="All tensors in this type: bf16, fp16, fp64."),
+    "foreach": click.option(
+        "--foreach/--no-foreach", default=None, help="The optimizer works on lists of tensors, as on CUDA."
+    ),
+    "step": click.option(
+        "--step", type=click.Choice(["steady", "first"]), help="steady: as a step before left it (the default)."
+    ),
+    "zero_grad": click.option(
+        "--zero-grad",
+        type=click.Choice(["before-forward", "before-backward", "after-step"]),
+        help="Where gradients are freed. [default: before-forward]",
+    ),
+    "accumulate": click.option(
+        "--accumulate", type=click.IntRange(min=1), metavar="N", help="Batches whose gradients are added up."
+    ),
+    "optimizer": click.option("--optimizer", metavar="NAME", help="sgd, sgd-momentum, adam, adamw, adagrad, rmsprop."),
+    "train": click.option("--train", is_flag=True, help="A training step: forward, backward, optimizer."),
+}
+
+
+def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: Any) -> Traced:
+    """The graph of what the options describe, from the cache if it is there. ``run``: see ``trace``."""
+    return Traced(target, inputs, batch_size, run)
+
+
+def say(message: str) -> None:
+    """One to three lines on stderr, in which no name that stands in them can do harm."""
+    from ..render.cells import visible
+
+    lines = [visible(line.rstrip()) for line in message.split("\n") if line.strip()][:3]
+    click.echo("cnnscope: " + "\n".join(lines), err=True)
 
 
 def deliver(data: str | bytes, output: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, takes_model, traced
+from .common import colored, deliver, say, takes_model, traced, without_cache
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -26,6 +26,7 @@ _FORMATS = click.Choice(["text", "md", "csv", "json"])
 @click.option("--winners", is_flag=True, help="The winners of ILSVRC by year: cited errors, depth from the graphs.")
 @click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def compare(
     models: tuple[str, ...],
@@ -123,7 +124,7 @@ def _picture(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int |
             )
         )
     if lacking:
-        click.echo(f"cnnscope: not drawn, for want of a net or a cited error: {', '.join(lacking)}", err=True)
+        say(f"not drawn, for want of a net or a cited error: {', '.join(lacking)}")
     return bubbles.comparison(points, notes=["Operations and parameters: computed from the graphs of the nets"])
 
 

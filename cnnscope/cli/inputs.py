@@ -36,14 +36,20 @@ def parse(text: str) -> Input:
 
 
 def chosen(
-    texts: Iterable[str], default: tuple[tuple[int, ...], ...] | None, batch: int | None, target: str
+    texts: Iterable[str],
+    default: tuple[tuple[int, ...], ...] | None,
+    batch: int | None,
+    target: str,
+    dtypes: tuple[str, ...] = (),
 ) -> tuple[Input, ...]:
-    """The inputs given, else the model's default ones; ``batch`` replaces the first size of each.
+    """The inputs given, else the model's default ones of these types; ``batch`` replaces the first size of each.
 
     Raises:
         UnusableInput: none is given and none is known, or one cannot be read.
     """
-    given = tuple(parse(text) for text in texts) or tuple(Input(shape) for shape in default or ())
+    shapes = default or ()
+    types = (*dtypes, *["float32"] * (len(shapes) - len(dtypes)))
+    given = tuple(parse(text) for text in texts) or tuple(map(Input, shapes, types))
     if not given:
         raise UnusableInput(f"no input shape is known for {target}; give one, for example --input 1x3x224x224")
     twice = [each.name for each in given if each.name and [other.name for other in given].count(each.name) > 1]

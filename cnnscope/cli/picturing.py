@@ -59,7 +59,7 @@ class Pictures(NamedTuple):
             if len(asked) > 1:
                 raise click.UsageError(f"-o - is one stream, and {len(asked)} pictures are asked for; give them a file")
             return cls((("-", asked[0] if asked else possible[0]),))
-        path = PurePath(output or _file_name(model))
+        path = PurePath(output or file_name(model))
         named = ENDINGS.get(path.suffix.lower()) if output else None
         if output and path.suffix and (named not in (asked or possible)):
             known = ", ".join(f".{kind}" for kind in asked or possible)
@@ -82,7 +82,7 @@ class Pictures(NamedTuple):
                 click.echo(f"wrote {path}", err=True)
 
 
-def _file_name(model: str) -> str:
+def file_name(model: str) -> str:
     """``resnet50`` for ``torchvision:resnet50``; no character that a file name should not have."""
     name = model.rpartition(":")[2] or model
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,7 +43,7 @@ def reconcile(
     figures = [reconciling.figure(text) for text in texts]
     runs = [traced(model, inputs, batch_size)]
     targets = others or (() if no_siblings else _siblings(runs[0]))
-    runs += [traced(target, inputs, batch_size) for target in targets]
+    runs += _traced(targets, inputs, batch_size, all_of_them=bool(others))
     for run in runs:
         run.graph.name = run.target
     measured = {} if no_tools else {key: total for run in runs for key, total in _measured(run).items()}
@@ -52,36 +53,43 @@ def reconcile(
         figures=figures or _printed(runs[0]),
         measured=measured,
     )
-    if not targets and not no_siblings and ":" not in runs[0].target:
+    if len(runs) == 1 and not no_siblings and ":" not in runs[0].target:
         note = "not compared with torchvision's or timm's net of this name: neither is installed, or has none"
         found = dataclasses.replace(found, notes=(*found.notes, note))
     deliver(_rendered(found, format_, output), output)
 
 
-def _siblings(run: Traced) -> list[str]:
-    """Nets of the same name: the zoo's and torchvision's, else timm's."""
+def _siblings(run: Traced) -> tuple[str, ...]:
+    """Where nets of the same name may be: in torchvision, else in timm; for a library's net in the zoo."""
     from .. import zoo
-    from ..errors import CnnscopeError
-    from ..targets import load
 
-    found: list[str] = []
     if ":" in run.target:
-        found += [run.name] if run.name in zoo.names() else []
-        return found
-    for target in (f"torchvision:{run.name}", f"timm:{run.name}"):
+        return (run.name,) if run.name in zoo.names() else ()
+    return f"torchvision:{run.name}", f"timm:{run.name}"
+
+
+def _traced(
+    targets: tuple[str, ...], inputs: tuple[str, ...], batch_size: int | None, *, all_of_them: bool
+) -> Iterator[Traced]:
+    """All targets, or the first that there is."""
+    from ..errors import UnusableTarget
+
+    for target in targets:
         try:
-            load(target)
-        except CnnscopeError:
-            continue
-        return [target]
-    return found
+            yield traced(target, inputs, batch_size)
+            if not all_of_them:
+                return
+        except UnusableTarget:
+            if all_of_them:
+                raise
 
 
 def _measured(run: Traced) -> dict[tuple[str, str], int]:
     """What torch's counter and fvcore say, where they run."""
     from ..counters import crosscheck
 
-    opinions = crosscheck(run.model, run.input, kwargs=run.kwargs, graph=run.graph)
+    model, input_, kwargs, _ = run.loaded
+    opinions = crosscheck(model, input_, kwargs=kwargs, graph=run.graph)
     return {(run.graph.name, name): row.total for name, row in opinions.items() if row.total is not None}
 
 

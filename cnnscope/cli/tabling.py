@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, takes_model, traced
+from .common import Traced, colored, deliver, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @takes_model
+@takes_run
 @click.option("--style", type=click.Choice(["layers", "slide"]), default="layers", help="slide: as in the lecture.")
-@click.option("--by", type=click.Choice(["layer", "op"]), default="layer", help="What a row is.")
+@click.option("--by", type=click.Choice(["layer", "op", "phase"]), default="layer", help="What a row is.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="One row a module at this depth.")
 @click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--sort", metavar="COL", help="Rows by this column, the largest first; COL:asc the other way.")
@@ -36,6 +37,7 @@ def table(
     model: str,
     inputs: tuple[str, ...],
     batch_size: int | None,
+    run: dict[str, Any],
     columns: str | None,
     sort: str | None,
     strict: bool,
@@ -53,9 +55,9 @@ def table(
     format_ = format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
     names = [name for name in columns.split(",") if name.strip()] if columns else None
     show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
-    from .views import ordered
+    from ..views import ordered
 
-    found, titles = show(traced(model, inputs, batch_size))
+    found, titles = show(traced(model, inputs, batch_size, **run))
     if sort:
         found = ordered(found, sort)
     keep = [sort.removesuffix(":asc").removesuffix(":desc")] if sort and names is None else []
@@ -68,10 +70,14 @@ Shown = tuple["Table[Any]", dict[str, str] | None]
 
 def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fused: bool, fields: bool) -> Any:
     """The function from a traced model to the table that the options ask for."""
-    if sum([style == "slide", crosscheck, by == "op" or depth is not None or fused]) > 1:
+    if sum([style == "slide", crosscheck, by != "layer" or depth is not None or fused]) > 1:
         raise click.UsageError(
             "--style slide, --crosscheck, and --by, --depth or --fused exclude one another; choose one"
         )
+    if by == "phase":
+        if depth is not None or fused:
+            raise click.UsageError("--by phase has one row for each phase; leave out --depth and --fused")
+        return _phases
     if style == "slide":
         return _slide
     if crosscheck:
@@ -80,14 +86,20 @@ def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fused: 
 
 
 def _costs(run: Traced, by: str, depth: int | None, fields: bool, fused: bool) -> Shown:
+    from .. import views
     from ..table import by_module
-    from . import views
 
     show = views.by_op if by == "op" else views.by_layer
     graph, notes = _fused(run) if fused else (run.graph, ())
     found: Table[Any] = show(graph, fields=fields, eager=run.graph)
     found = replace(found, title=f"{found.title}, fused" if fused else found.title, notes=(*found.notes, *notes))
     return (found if depth is None else views.typed(by_module(found, depth), graph)), None
+
+
+def _phases(run: Traced) -> Shown:
+    from .. import views
+
+    return views.by_phase(run.graph), None
 
 
 def _fused(run: Traced) -> tuple[ModelGraph, tuple[str, ...]]:
@@ -109,7 +121,8 @@ def _slide(run: Traced) -> Shown:
 def _crosscheck(run: Traced) -> Shown:
     from ..counters import crosscheck
 
-    return crosscheck(run.model, run.input, kwargs=run.kwargs, graph=run.graph), None
+    model, input_, kwargs, _ = run.loaded
+    return crosscheck(model, input_, kwargs=kwargs, graph=run.graph), None
 
 
 def _rendered(found: Table[Any], format_: str, output: str | None, keep: list[str], **options: Any) -> str:

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from ..errors import UnknownColumn
 from ..table import Row, Table, columns
-from ..units import binary, scale, scaled, si
+from ..units import binary, duration, scale, scaled, si
 
 Field = dataclasses.Field[Any]
 
 
 # A row's unknown part lies in what is counted by rules; bytes and parameters are known without.
 _RULED = ("MAC", "FLOP", "second")
-_SCALED = ("MAC", "FLOP", "byte", "second")
-_RIGHT = ("count", "MAC", "FLOP", "byte", "ratio", "second")
+_SCALED = ("MAC", "FLOP", "byte", "second", "FLOP/s", "byte/s")
+_RIGHT = ("count", "MAC", "FLOP", "byte", "ratio", "second", "FLOP/s", "byte/s")
 
 
 class Column(NamedTuple):
@@ -25,7 +25,7 @@ class Column(NamedTuple):
     field: Field
     title: str
     unit: str
-    factor: int
+    factor: float
     prefix: str
     partial: bool
 
@@ -154,6 +154,8 @@ def quantity(value: float, unit: str) -> str:
         return binary(int(value))
     if unit in ("MAC", "FLOP"):
         return si(value)
+    if unit == "second":
+        return duration(value)
     return f"{value:,}"
 
 

@@ -42,7 +42,8 @@ def json(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     """
     plain = table.to_dict()
     # What a column that does not fold has in the total says nothing, and what was missing is said once.
-    folded = [field.name for field in fields(table.row_type) if field.metadata["fold"] not in ("none", "join")]
+    # A total may say more than its rows: figures of the whole.
+    folded = [f.name for f in fields(type(table.total)) if f.metadata.get("fold", "whole") not in ("none", "join")]
     plain["total"] = {name: plain["total"][name] for name in folded}
     if columns is not None:
         names = [column.name for column in cells.shown(table, columns)]

@@ -43,6 +43,7 @@ class SlideRow:
 
 def slide(graph: ModelGraph, claim: Mapping[str, Any] | None = None) -> Table[SlideRow]:
     """The slide's rows for a graph; ``claim`` is what the lecture prints in the heads of its own table of the model."""
+    graph = graph.forward
     whole = layers(graph)
     batch = next((value.shape[0] for value in graph.inputs if value.shape), 1)
     kept = [layer for layer in whole.values() if _has_row(graph, layer)]
@@ -75,6 +76,8 @@ def _has_row(graph: ModelGraph, layer: Layer) -> bool:
 
 def _in_place_on_the_slide(graph: ModelGraph, op: Op) -> bool:
     kind = op.kind.rstrip("_")
+    if op.inputs and all(graph.storages[value.storage].kind == "buffer" for value in op.inputs):
+        return True  # a norm counts its batches
     if "batch_norm" in kind or "prelu" in kind or kind in ("empty", "dropout", "native_dropout", "_unsafe_view"):
         return True
     if op.params or not (op.pointwise or kind in _ACTIVATIONS):

@@ -43,12 +43,10 @@ def text(
     """
     every = _chosen(table, columns, keep, titles)
     shown = [column for column in every if not _is_prose(table, column)]
-    grid = _grid(table, shown)
     limit = terminal_width() if width is None else width
-    wanted = (
-        {column.name for column in shown} if columns is not None else {cells.find(table.row_type, n).name for n in keep}
-    )
-    widths = fitted(shown, grid, limit, wanted)
+    grid = [[_shortened(text, limit) for text in line] for line in _grid(table, shown)]
+    names = [each.name for each in shown] if columns is not None else [cells.find(table.row_type, n).name for n in keep]
+    widths = fitted(shown, grid, limit, names)
     lines = _Lines(table, [shown[i] for i in widths], list(widths.values()), color)
     drawn = lines.all([[line[i] for i in widths] for line in grid])
     hidden = [column.title for i, column in enumerate(shown) if i not in widths]
@@ -56,9 +54,12 @@ def text(
         drawn += ["", *_listed("hidden for width:", hidden, limit)]
     prose = [column for column in every if column not in shown]
     below = [
-        line for note in [*_prose(table, prose), *summary(table), *table.notes] for line in _wrapped(note, limit or 100)
+        line
+        for note in [*_prose(table, prose, limit), *summary(table), *table.notes]
+        for line in _wrapped(note, limit or 100)
     ]
-    head = wrapped(heading(table), limit) if limit else [heading(table)]
+    words = _shortened(heading(table), 3 * limit)
+    head = wrapped(words, limit) if limit else [words]
     return "\n".join([*head, "", *drawn, *(["", *below] if below else [])])
 
 
@@ -110,14 +111,23 @@ def _is_prose(table: Table[Any], column: Column) -> bool:
     return any(len(cells.cell(row, column)) > 40 for row in table.values())
 
 
-def _prose(table: Table[Any], prose: list[Column]) -> list[str]:
-    width = max((len(cells.visible(name)) for name in table), default=0)
+def _prose(table: Table[Any], prose: list[Column], limit: int) -> list[str]:
+    names = {name: _shortened(cells.visible(name), limit) for name in table}
+    width = max(map(len, names.values()), default=0)
     return [
-        f"{cells.visible(name):<{width}}  {column.title}: {text}"
+        f"{names[name]:<{width}}  {column.title}: {_shortened(text, 10 * limit)}"
         for name, row in table.items()
         for column in prose
         if (text := cells.cell(row, column))
     ]
+
+
+def _shortened(text: str, limit: int) -> str:
+    """A text that no line has room for, cut in its middle to two thirds of a line; 0 is no limit."""
+    if not limit or len(text) <= limit:
+        return text
+    half = max(limit // 3 - 2, 1)
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def _grid(table: Table[Any], shown: list[Column]) -> list[list[str]]:

@@ -60,7 +60,7 @@ def picture(
     heat: str = "macs",
     device: str | None = None,
 ) -> Picture:
-    """The diagram of a traced model, ready for a writer.
+    """The diagram of a traced model, ready for a writer; of a training step that of its forward pass.
 
     Args:
         depth: panels nested deeper become one card each; None shows everything.
@@ -80,6 +80,7 @@ def picture(
         raise ValueError(f"no layout {layout!r}; one of {', '.join(LAYOUTS)}")
     if layout == "dot" and landscape:
         raise ValueError("layout 'dot' has no landscape; layout 'own' has")
+    graph = graph.forward
     with without_collection():
         scene = compose(graph, depth=depth, fold=fold, heat=heat_of(graph, heat, device))
         plan = lay_out(scene, columns=columns, landscape=landscape) if layout == "own" else lay_out_with_dot(scene)

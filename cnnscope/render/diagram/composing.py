@@ -17,13 +17,14 @@ def compose(graph: ModelGraph, *, depth: int | None = None, fold: bool = True, h
     """Everything that a picture of the graph shows.
 
     depth: panels nested deeper become one card; fold: equal blocks in a row become one, marked ×N; heat: what the bars
-    on the cards show, by default MACs.
+    on the cards show, by default MACs. Of a training step it is the forward pass.
 
     Raises:
         ValueError: depth is below 1.
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth {depth} is below 1; depth 1 is the children of the model")
+    graph = graph.forward
     heat = heat or heat_of(graph)
     costs, batch = Costs(graph, heat), batch_size(graph)
     found = units(graph)

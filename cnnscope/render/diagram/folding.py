@@ -120,6 +120,7 @@ class _Folder:
         for other in others:
             for card, stays in zip(_cards(other), _cards(first), strict=True):
                 self.gone[card] = stays
+                stays.more_ops += (*card.ops, *card.more_ops)
                 self.around.setdefault(stays, {}).update(self.around.get(card, {}))
             first.more_params += other.total_params
             first.more_macs += other.total_macs or 0

@@ -28,7 +28,8 @@ class Card:
     family: what it is coloured by. name: dotted path of its module. shape: of its result, as text.
     macs: None where nobody knows. copies: how many equal cards it stands for; last: the name of the last of them.
     again: this is a further call of a layer that was drawn before.
-    ops: all operators that it stands for; signature: all that makes it equal to another but its place.
+    ops: all operators that it stands for; more_ops: those of the equal cards that were folded into it; signature: all
+    that makes it equal to another but its place.
     heat: the amount that its bar shows, None where nobody knows it; heat_text: the same in words.
     """
 
@@ -43,6 +44,7 @@ class Card:
     macs: int | None = 0
     chips: list[Chip] = field(default_factory=list)
     ops: tuple[str, ...] = ()
+    more_ops: tuple[str, ...] = ()
     signature: str = ""
     copies: int = 1
     last: str = ""

@@ -57,6 +57,7 @@ def picture(graph: ModelGraph, style: str = "volumes", title: str | None = None)
     """
     if style not in STYLES:
         raise ValueError(f"no style {style!r}; one of {', '.join(STYLES)}")
+    graph = graph.forward
     with without_collection():
         return STYLES[style](stages(graph), title if title is not None else graph.name or "Network", _facts(graph))
 

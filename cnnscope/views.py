@@ -1,21 +1,26 @@
-"""What ``cnnscope table`` shows: the layers or operators of a graph with everything that is known of them."""
+"""The layers or operators of a graph with everything that is known of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..analyses.costs import cost, intensity
-from ..analyses.depths import depth
-from ..analyses.layering import Layer, allocated, layers
-from ..analyses.parameters import params
-from ..analyses.receptive import receptive_field
-from ..analyses.shape import shapes
-from ..graph import ModelGraph, Op, Shape
-from ..render.cells import find
-from ..table import Table, column, table
+from . import table as tables
+from .analyses.assumptions import assumptions
+from .analyses.costs import cost, intensity
+from .analyses.depths import depth
+from .analyses.layering import Layer, TrainedLayer, allocated, layers
+from .analyses.parameters import params
+from .analyses.receptive import receptive_field
+from .analyses.rooflines import KernelTime
+from .analyses.shape import shapes
+from .graph import ModelGraph, Op, Shape
+from .render.cells import find
+from .table import Table, column, table
+from .units import si
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +62,41 @@ class FullOp:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@dataclasses.dataclass(frozen=True)
+class FullTrainedLayer(TrainedLayer, FullLayer):
+    """A layer of a training step with the same."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FullTrainedOp(FullOp):
+    """An operator of a training step with its phase."""
+
+    phase: str = column("phase", behind="type", default="forward")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Phase:
+    """What one phase of a training step costs. ratio: its MACs as a multiple of the forward's."""
+
+    name: str = column("phase")
+    module: str = column("module", hidden=True, default="")
+    operators: int = column("operators", "count", fold="sum", default=0)
+    macs: int | None = column("MACs", "MAC", fold="sum", default=None)
+    ratio: float | None = column("MACs x forward", "ratio", default=None)
+    flops: int | None = column("FLOPs", "FLOP", fold="sum", default=None)
+    bytes_read: int | None = column("read", "byte", fold="sum", default=None)
+    bytes_written: int | None = column("written", "byte", fold="sum", default=None)
+    intensity: float | None = column("FLOP/byte", "ratio", fold=intensity, default=None)
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedLayer(FullLayer):
+    """A layer with the seconds that its kernels are predicted to take."""
+
+    seconds: float | None = column("time", "second", fold="sum", default=None)
+
+
 def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullLayer]:
     """The layers with their share of the MACs, their depth and, unless it is not wanted, their receptive field.
 
@@ -64,30 +104,69 @@ def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None
     """
     plain = layers(graph)
     joined = _Joined(graph, plain.total.macs, fields, eager)
-    names = [field.name for field in dataclasses.fields(Layer)]
+    names = [field.name for field in dataclasses.fields(plain.row_type)]
+    row_type = FullTrainedLayer if graph.train else FullLayer
     rows = [
-        FullLayer(**{name: getattr(layer, name) for name in names}, **joined.of(layer.ops, layer.macs))
+        row_type(**{name: getattr(layer, name) for name in names}, **joined.of(layer.ops, layer.macs))
         for layer in plain.values()
     ]
-    return joined.table("layers", rows, FullLayer, graph)
+    return joined.table("layers", rows, row_type, graph)
+
+
+def timed(found: Table[FullLayer], times: Table[KernelTime]) -> Table[TimedLayer]:
+    """The layers with the seconds of their kernels, which ``times`` has by operator; unknown where one of these is."""
+    rows = [TimedLayer(**_values(row), seconds=_seconds(row, times)) for row in found.values()]
+    total = TimedLayer(**_values(found.total), seconds=times.total.seconds)
+    return Table(found.title, TimedLayer, {row.name: row for row in rows}, total, found.model, found.input, found.notes)
+
+
+def _values(row: FullLayer) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(FullLayer)}
+
+
+def _seconds(row: FullLayer, times: Table[KernelTime]) -> float | None:
+    found = [times[op].seconds for op in row.ops if op in times]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def by_op(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullOp]:
     """The operators with the same; parameters that none of them reads have rows of their own, of kind ``unused``."""
     costs, shapes_ = cost(graph), shapes(graph)
     joined = _Joined(graph, costs.total.macs, fields, eager)
+    row_type = FullTrainedOp if graph.train else FullOp
     rows = []
     for name, counted in params(graph).items():
         row: dict[str, Any] = {"macs": 0, "flops": 0, "bytes_read": 0, "bytes_written": 0}
         if name in costs:
             row = {key: getattr(costs[name], key) for key in (*row, "intensity", "missing")}
             row |= {key: getattr(shapes_[name], key) for key in ("inputs", "output", "dtype")}
-            row |= joined.of((name,), costs[name].macs) | {
-                "allocated": allocated(graph, (graph[name],), graph[name].outputs)
-            }
+            row |= joined.of((name,), costs[name].macs)
+            row["allocated"] = allocated(graph, (graph[name],), graph[name].outputs)
+            if graph.train:
+                row["phase"] = costs[name].phase
         row |= {key: getattr(counted, key) for key in ("params", "weights", "biases", "norm", "trainable", "buffers")}
-        rows.append(FullOp(name, counted.module, counted.kind, **row))
-    return joined.table("operators", rows, FullOp, graph)
+        rows.append(row_type(name, counted.module, counted.kind, **row))
+    return joined.table("operators", rows, row_type, graph)
+
+
+def by_phase(graph: ModelGraph) -> Table[Phase]:
+    """What the forward pass, the backward pass and the optimizer cost; of an inference the forward pass alone."""
+    costs = cost(graph)
+    found = tables.by_phase(costs)
+    counts = Counter(op.phase for op in graph)
+    first = found["forward"].macs if "forward" in found else None
+    copied = ("macs", "flops", "bytes_read", "bytes_written", "intensity", "missing")
+    rows = [
+        Phase(
+            name,
+            operators=counts[name],
+            ratio=row.macs / first if row.macs is not None and first else None,
+            **{each: getattr(row, each) for each in copied},
+        )
+        for name, row in found.items()
+    ]
+    return table("cost by phase", rows, Phase, model=graph.name, input=graph.input_text, notes=assumptions(graph.run))
 
 
 def ordered(found: Table[Any], by: str) -> Table[Any]:
@@ -132,10 +211,12 @@ class _Joined:
             if found.missing:
                 kinds = ", ".join(f"{kind} x{count}" for kind, count in found.missing.items())
                 self.notes.append(f"receptive   field is unknown behind {kinds}")
+            self.notes += [f"receptive   {note}" for note in found.notes[1:]]
 
     def table(self, title: str, rows: list[Any], row_type: type, graph: ModelGraph) -> Table[Any]:
         """The rows with their total, whose depth and receptive field are those of the network's first output."""
-        found = table(title, rows, row_type, model=graph.name, input=graph.input_text, notes=tuple(self.notes))
+        notes = [*self.notes, *(_step_notes(graph) if graph.train else ())]
+        found = table(title, rows, row_type, model=graph.name, input=graph.input_text, notes=tuple(notes))
         end = _last_op(graph)
         field = self.fields[end.name] if end and end.name in self.fields else None
         total = dataclasses.replace(
@@ -157,6 +238,19 @@ class _Joined:
             "receptive_field": known[-1].size if known else None,
             "jump": known[-1].jump if known else None,
         }
+
+
+def _step_notes(graph: ModelGraph) -> list[str]:
+    """What each phase of a training step costs, and what the step is."""
+    phases = by_phase(graph)
+    parts = [
+        f"{row.name} {si(row.macs)} MACs" + ("" if row.name == "forward" or not row.ratio else f" ({row.ratio:.2f}x)")
+        if row.macs
+        else f"{row.name} {si(row.flops)} FLOPs"
+        for row in phases.values()
+        if row.macs is not None and row.flops is not None
+    ]
+    return [f"phases      {', '.join(parts)}", *(f"step        {note}" for note in assumptions(graph.run))]
 
 
 def _last_op(graph: ModelGraph) -> Op | None:

@@ -1,0 +1,186 @@
+"""What an operator holds on a CPU while it runs, beyond its operands and results.
+
+``extra(op, cpu)`` is how far the memory inside an operator rises above what was alive when it began and what it leaves
+behind. The figures are those of PyTorch 2.13 with oneDNN 3.12; they were found by running single operators under
+``torch.profiler``, and the tests hold the rules against such runs. None means that no rule knows the operator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+from ..graph import ITEM_BYTES, ModelGraph, Op, Value
+from .kernels import Cpu, Extra
+from .layouts import contiguous
+from .liveness import Timeline
+from .onednn import beyond
+
+Rule = Callable[[Op, Cpu], int]
+
+_NUMBER = 8  # a Python number as a tensor, in double or int64 ...
+
+
+def extra(op: Op, cpu: Cpu) -> Extra | None:
+    """Bytes that ``op`` holds on a CPU beside operands and results, at its own peak; None where no rule knows."""
+    if op.view:
+        return Extra(0, True, "view")
+    if op.kind in ("convolution", "convolution_backward"):
+        return beyond(op, cpu)
+    base = op.kind.rstrip("_") if op.in_place else op.kind
+    rule = RULES.get(base)
+    if rule is not None:
+        return Extra(rule(op, cpu), True, "ATen")
+    if op.pointwise or base in _NOTHING or base.startswith("_foreach_"):
+        return Extra(_numbers(op, cpu), True, "ATen")
+    return None
+
+
+# -- rules of PyTorch's own kernels -----------------------------------------------------------------------------------
+
+
+def _numbers(op: Op, cpu: Cpu) -> int:
+    """A Python number among the operands of arithmetic becomes a tensor, and another in the type of the other one."""
+    if op.kind.rstrip("_").removeprefix("_foreach_") not in _ARITHMETIC:
+        return 0
+    number = op.attrs.get("other", op.attrs.get("scalar"))
+    if not isinstance(number, (int, float)) or not op.inputs:
+        return 0
+    dtype = op.inputs[0].dtype
+    own = "float64" if isinstance(number, float) else "int64"
+    return _NUMBER if dtype == own else _NUMBER + ITEM_BYTES[dtype]
+
+
+def _copied(op: Op, *roles: str) -> int:
+    """Bytes of the operands that the kernel makes contiguous first."""
+    values = [value for role in roles if (value := op.input(role)) is not None]
+    return sum(value.bytes for value in values if not contiguous(value))
+
+
+def _batch_norm(op: Op, cpu: Cpu) -> int:
+    """Scale and shift of every channel in one factor and one term."""
+    value = op.inputs[0]
+    return 2 * ITEM_BYTES[value.dtype] * (value.shape[1] if len(value.shape) > 1 else 1)
+
+
+def _batch_norm_backward(op: Op, cpu: Cpu) -> int:
+    """In training a second gradient of the input, for the part that goes through mean and variance."""
+    return op.inputs[1].bytes if op.attrs.get("train") and op.attrs["output_mask"][0] else 0
+
+
+def _layer_norm_backward(op: Op, cpu: Cpu) -> int:
+    """Each thread sums the gradients of weight and bias for itself."""
+    value = op.input("input")
+    width = math.prod(op.attrs["normalized_shape"])
+    sums = 2 * cpu.threads * width * ITEM_BYTES[op.inputs[0].dtype] if any(op.attrs["output_mask"][1:]) else 0
+    return sums + _copied(op, "grad_out", "input") if value is not None else sums
+
+
+def _bilinear(op: Op, cpu: Cpu) -> int:
+    """Two indices (int64) and two weights for each row and column; one pixel is spread in the other layout."""
+    size = op.outputs[0].shape[-2:]
+    if set(op.inputs[0].shape[-2:]) == {1}:
+        return op.outputs[0].bytes
+    return sum(size) * 2 * (8 + ITEM_BYTES[op.inputs[0].dtype])
+
+
+def _matrices(op: Op, cpu: Cpu) -> int:
+    """BLAS takes a matrix whose rows or columns lie in order; others are copied."""
+    return sum(value.bytes for value in op.inputs if len(value.shape) == 2 and not _leading(value))
+
+
+def _leading(value: Value) -> bool:
+    if not value.strides:
+        return True
+    (rows, columns), (down, across) = value.shape, value.strides
+    return (across == 1 and down >= max(columns, 1)) or (down == 1 and across >= max(rows, 1))
+
+
+def _rolled(op: Op, cpu: Cpu) -> int:
+    """One dimension after the other."""
+    return op.outputs[0].bytes if len(op.attrs["dims"]) > 1 else 0
+
+
+RULES: Mapping[str, Rule] = {
+    "native_batch_norm": _batch_norm,
+    "native_batch_norm_backward": _batch_norm_backward,
+    "native_layer_norm": lambda op, cpu: _copied(op, "input"),
+    "native_layer_norm_backward": _layer_norm_backward,
+    "upsample_bilinear2d": _bilinear,
+    "upsample_bilinear2d_backward": lambda op, cpu: _copied(op, "grad_output"),
+    "max_pool2d_with_indices_backward": lambda op, cpu: _copied(op, "grad_output"),
+    "mm": _matrices,
+    "addmm": _matrices,
+    "roll": _rolled,
+    "mean": lambda op, cpu: 12,
+}
+
+_ARITHMETIC = frozenset(("add", "sub", "rsub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "remainder", "fmod"))
+# Kinds, without the trailing _ of in-place operators, whose kernels allocate their results and nothing else.
+_NOTHING = frozenset(
+    """
+    _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _local_scalar_dense _log_softmax _log_softmax_backward_data
+    _softmax _softmax_backward_data _to_copy _unsafe_view arange argmax as_strided avg_pool2d avg_pool2d_backward
+    avg_pool3d bernoulli bmm cat clone constant_pad_nd copy detach embedding empty empty_like empty_strided expand fill
+    full full_like gather hardswish hardswish_backward index index_put index_select lift_fresh linalg_vector_norm
+    max_pool2d_with_indices
+    native_dropout native_dropout_backward new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward
+    ones ones_like rand randn resize scalar_tensor scatter select_backward set slice_backward stack sum
+    upsample_nearest2d upsample_nearest2d_backward zero zeros zeros_like
+    """.split()  # noqa: SIM905
+)  # fmt: skip
+
+
+# -- a whole run ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class OnCpu:
+    """The memory of a run on a CPU, what kernels hold included.
+
+    extras: of each operator, None where unknown.
+    """
+
+    line: Timeline
+    cpu: Cpu
+    extras: tuple[Extra | None, ...]
+
+    @cached_property
+    def inside(self) -> tuple[int, ...]:
+        """Bytes at the peak inside each operator; where nothing is known of it, what is alive when it returns."""
+        return tuple(
+            [
+                live + (0 if held is None else held.bytes)
+                for live, held in zip(self.line.total, self.extras, strict=True)
+            ]
+        )
+
+    @property
+    def peak(self) -> int:
+        """Bytes."""
+        return max(self.inside, default=self.line.peak)
+
+    @property
+    def peak_at(self) -> int:
+        """Index of the first operator in which the peak lies, -1 without operators."""
+        return self.inside.index(self.peak) if self.inside else -1
+
+    @property
+    def exact(self) -> bool:
+        """Whether the rule of the operator at the peak gives a figure and not a bound."""
+        held = self.extras[self.peak_at] if self.inside else None
+        return held is not None and held.exact
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Kinds of operators whose scratch nobody knows."""
+        kinds = zip(self.line.graph.ops, self.extras, strict=True)
+        return tuple(sorted({op.kind for op, held in kinds if held is None}))
+
+
+def on_cpu(line: Timeline, cpu: Cpu) -> OnCpu:
+    """What kernels hold, for each operator of a timeline."""
+    graph: ModelGraph = line.graph
+    return OnCpu(line, cpu, tuple([extra(op, cpu) for op in graph.ops]))

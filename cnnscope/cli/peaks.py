@@ -1,0 +1,220 @@
+"""``cnnscope memory``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..units import binary, parsed_bytes
+from .common import Traced, deliver, say, takes_model, takes_run, traced
+
+if TYPE_CHECKING:
+    from ..analyses.memory import PeakMemory
+    from ..table import Table
+
+
+class Bytes(click.ParamType[int]):
+    """An amount of memory: 24GiB."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parsed_bytes(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@takes_model
+@takes_run
+@click.option("--device", metavar="NAME", help="A GPU of 'cnnscope devices', a device file, cuda, or cpu.")
+@click.option("--budget", type=Bytes(), metavar="BYTES", help="24GiB: does it fit? By default the device's memory.")
+@click.option("--max-batch", is_flag=True, help="The largest batch that fits, and the peak over the batch size.")
+@click.option("--what-if", is_flag=True, help="What changes of the model or the step would save, each one traced.")
+@click.option("--by", type=click.Choice(["peak", "op", "tensor"]), help="tensor: all that is alive at the peak.")
+@click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Tensors to list at the peak.")
+@click.option("--svg", is_flag=True, help="A picture of memory over time.")
+@click.option("--format", "format_", type=click.Choice(["text", "md", "csv", "json", "html"]), help="As in 'table'.")
+@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+def memory(
+    model: str,
+    inputs: tuple[str, ...],
+    batch_size: int | None,
+    run: dict[str, Any],
+    device: str | None,
+    budget: int | None,
+    max_batch: bool,
+    what_if: bool,
+    format_: str | None,
+    output: str | None,
+    **view: Any,
+) -> int:
+    """Show the peak memory of MODEL: what it is made of, when it is reached, who keeps it, whether it fits."""
+    budget = _memory_of(device) if budget is None else budget
+    if device is not None and device.lower() != "cpu":
+        run["device"] = "cuda"  # its operators are not quite the CPU's
+    if max_batch:
+        if budget is None:
+            raise click.UsageError("--max-batch needs --budget 24GiB or the --device whose memory is the budget")
+        return _largest(model, inputs, run, device, budget, format_ or _ending(output) or "text", output)
+    found = traced(model, inputs, batch_size, **run)
+    if what_if:
+        from ..whatifs import what_if as changes
+
+        model_, input_, kwargs, name = found.loaded
+        table = changes(model_, input_, kwargs=kwargs, memory_of=device, name=name, **run)
+        deliver(_table(table, format_ or _ending(output), output), output)
+        return 0
+    if view["svg"] or PurePath(output or "").suffix == ".svg":
+        return _picture(found, model, output)
+    from ..analyses.memory import peak_memory
+
+    format_ = format_ or _ending(output) or "text"
+    deliver(_rendered(found, device, budget, format_, output, view["by"], view["rows"]), output)
+    return 0 if budget is None or _fits(peak_memory(found.graph, device), budget) else 1
+
+
+def _ending(output: str | None) -> str | None:
+    ending = PurePath(output or "").suffix[1:].lower()
+    return ending if ending in ("md", "csv", "json", "html") else None
+
+
+def _memory_of(device: str | None) -> int | None:
+    if device is None or device.lower() in ("cpu", "cuda"):
+        return None
+    from ..devices import device as known
+
+    return known(device).memory
+
+
+def _fits(total: PeakMemory, budget: int) -> bool:
+    """Whether what can be known fits: reserved bytes on a GPU, allocated ones on a CPU."""
+    needed = total.peak_reserved if total.peak_reserved is not None else total.peak_allocated
+    return (needed or total.peak) <= budget
+
+
+def _rendered(
+    run: Traced, device: str | None, budget: int | None, format_: str, output: str | None, by: str | None, rows: int
+) -> str:
+    from ..analyses.holding import held
+    from ..analyses.memory import memory as analysed
+
+    if format_ == "text" and by in (None, "peak"):
+        return _page(run, device, budget, rows, output)
+    return _table(held(run.graph) if by == "tensor" else analysed(run.graph, device), format_, output)
+
+
+def _table(found: Table[Any], format_: str | None, output: str | None) -> str:
+    from .. import render
+
+    if format_ in (None, "text"):
+        return render.text(found, width=0 if output else None)
+    return {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_](found)
+
+
+def _page(run: Traced, device: str | None, budget: int | None, rows: int, output: str | None) -> str:
+    from ..analyses.assumptions import assumptions
+    from ..analyses.holding import held
+    from ..analyses.liveness import timeline
+    from ..analyses.memory import peak_memory
+    from ..render.memories import page
+
+    graph = run.graph
+    total = peak_memory(graph, device)
+    heading = f"{run.name} ({graph.input_text}): peak memory" + (f", {device}" if device else "")
+    text = page(heading, total, assumptions(graph.run), timeline(graph), held(graph), rows=rows, width=_width(output))
+    return text if budget is None else f"{text}\n\n{_answer(total, budget, device)}"
+
+
+def _width(output: str | None) -> int:
+    return shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else 100
+
+
+def _answer(total: PeakMemory, budget: int, device: str | None) -> str:
+    """Does it fit?"""
+    room = f"{binary(budget)}{f' of the {device}' if device else ''}"
+    if total.upper_bound is not None and total.upper_bound <= budget:
+        return f"fits: even the upper bound of {binary(total.upper_bound)} is within {room}"
+    needed = total.peak_reserved if total.peak_reserved is not None else total.peak_allocated or total.peak
+    if needed <= budget:
+        return (
+            f"may fit: {binary(needed)} of {room}, but not what may come beside it ({binary(total.upper_bound or 0)})"
+        )
+    return f"does not fit: {binary(needed)} are more than {room}"
+
+
+def _picture(run: Traced, model: str, output: str | None) -> int:
+    from ..analyses.liveness import timeline
+    from ..render.memories import picture
+    from ..render.timeline_drawings import drawing
+    from .picturing import file_name
+
+    output = output or f"{file_name(model)}.memory.svg"
+    deliver(drawing(picture(timeline(run.graph), f"{run.name} ({run.graph.input_text}): live memory")), output)
+    if output != "-":
+        click.echo(f"wrote {output}", err=True)
+    return 0
+
+
+def _largest(
+    model: str,
+    inputs: tuple[str, ...],
+    run: dict[str, Any],
+    device: str | None,
+    budget: int,
+    format_: str,
+    output: str | None,
+) -> int:
+    from .. import render
+    from ..analyses.batches import agrees
+    from ..analyses.fitting import Peaks, curve, largest_batches
+
+    low = traced(model, inputs, 2, **run)
+    graph_at = _graph_at(model, inputs, run, low)
+    peaks = Peaks(graph_at, device)
+    fit = largest_batches(peaks, budget, model=low.name)
+    answer = max((row.batch or 0 for row in fit.values()), default=0)
+    if answer and not agrees(graph_at(answer), traced(model, inputs, answer, **run).graph):
+        click.echo(
+            f"cnnscope: {low.name} runs otherwise at batch size {answer}: each size is traced by itself", err=True
+        )
+        peaks = Peaks(lambda batch: traced(model, inputs, batch, **run).graph, device)
+        fit = largest_batches(peaks, budget, model=low.name)
+    sizes = _sizes(max((row.batch or 0 for row in fit.values()), default=0))
+    points = curve(peaks, sizes, model=low.name)
+    if format_ == "json":
+        import json
+
+        both = {**fit.to_dict(), "budget": budget, "curve": points.to_dict()["rows"]}
+        deliver(json.dumps(both, indent=2), output)
+    else:
+        renderer = {"text": render.text, "md": render.markdown, "csv": render.csv, "html": render.html}[format_]
+        heading = f"budget {binary(budget)}" + (f": {device}" if device else "")
+        parts = [renderer(fit)] if format_ == "csv" else [heading, renderer(fit), renderer(points)]
+        deliver("\n\n".join(parts), output)
+    return 0 if any(row.batch for row in fit.values()) else 1
+
+
+def _graph_at(model: str, inputs: tuple[str, ...], run: dict[str, Any], low: Traced) -> Any:
+    """The graph by batch size: from two traces, or from one for each where no line goes through two."""
+    from ..analyses.batches import Batches, NotLinear
+
+    high = traced(model, inputs, 3, **run)
+    try:
+        return Batches(low.graph, 2, high.graph, 3).at
+    except NotLinear as error:
+        say(str(error))
+        return lambda batch: traced(model, inputs, batch, **run).graph
+
+
+def _sizes(largest: int) -> list[int]:
+    """1, 2, 4 ... and the largest batch by any figure."""
+    sizes = [1]
+    while 2 * sizes[-1] < largest:
+        sizes.append(2 * sizes[-1])
+    return sizes if largest in (0, 1) else [*sizes, largest]

@@ -1,0 +1,17 @@
+"""Tests trace anew and leave the user's cache alone; those of the cache ask for a folder of their own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ["CNNSCOPE_NO_CACHE"] = "1"  # also for the processes that tests start
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of an empty cache that is used."""
+    monkeypatch.delenv("CNNSCOPE_NO_CACHE")
+    monkeypatch.setenv("CNNSCOPE_CACHE_DIR", str(tmp_path / "traces"))
+    return tmp_path / "traces"

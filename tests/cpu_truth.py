@@ -1,0 +1,99 @@
+"""What PyTorch's CPU allocator was really asked for, told by ``torch.profiler``.
+
+The profiler writes down each allocation and free of the CPU allocator with its bytes, also those that kernels and
+oneDNN make below the dispatcher. The peak of their running sum, on top of what existed before, is the truth that
+predictions are held against. What the profiler itself needs does not come from that allocator; allocations of worker
+threads inside a kernel are not reported by it and so are no part of the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils import _pytree as pytree
+
+BEGIN = "cpu_truth.begin"
+
+
+def allocations(run: Callable[[], Any]) -> list[int]:
+    """Bytes of every allocation (positive) and free (negative) of a run, in order.
+
+    Freeing what was allocated before the run is not reported. Where the run marks a beginning (``mark()``), what came
+    before is one first event, the bytes then alive.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    moments: list[tuple[int, int]] = []
+    begin = 0
+    for event in profiler.profiler.kineto_results.events():  # type: ignore[union-attr]
+        name = event.name()
+        if name == "[memory]":
+            moments.append((event.start_ns(), event.nbytes()))
+        elif name == BEGIN:
+            begin = event.start_ns()
+    moments.sort(key=lambda moment: moment[0])
+    before = sum(size for time, size in moments if time < begin)
+    after = [size for time, size in moments if time >= begin]
+    return [before, *after] if begin else after
+
+
+def mark() -> None:
+    """Inside a run of ``allocations``: here begins what counts."""
+    with record_function(BEGIN):
+        pass
+
+
+def highest(events: Iterable[int]) -> int:
+    """The peak of a running sum, from nothing."""
+    return max(accumulate(events, initial=0))
+
+
+def storage_bytes(*things: Any) -> int:
+    """Bytes of the distinct storages behind all tensors in modules and arguments."""
+    found: dict[int, int] = {}
+    for thing in things:
+        tensors = [*thing.parameters(), *thing.buffers()] if isinstance(thing, nn.Module) else pytree.tree_leaves(thing)
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                found[storage._cdata] = storage.nbytes()
+    return sum(found.values())
+
+
+def inference_peak(model: nn.Module, *args: Any) -> int:
+    """Peak bytes of one inference, parameters, buffers and inputs included.
+
+    The model ran once before: what it caches in its first forward is there.
+    """
+    model.eval()
+    with torch.no_grad():
+        model(*args)
+        return storage_bytes(model, args) + highest(allocations(lambda: model(*args)))
+
+
+def training_peak(
+    model: nn.Module, args: tuple[Any, ...], make: Callable[..., torch.optim.Optimizer] | None, loss: Callable[..., Any]
+) -> int:
+    """Peak bytes of the second training step: zero_grad (to None), forward, loss, backward, step."""
+    model.train()
+    optimizer = make([p for p in model.parameters() if p.requires_grad]) if make is not None else None
+
+    def step() -> None:
+        (optimizer or model).zero_grad()
+        output = model(*args)
+        total = loss(output)
+        total.backward()
+        if optimizer is not None:
+            optimizer.step()
+
+    def steps() -> None:
+        step()
+        mark()
+        step()
+
+    return storage_bytes(model, args) + highest(allocations(steps))

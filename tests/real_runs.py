@@ -1,0 +1,108 @@
+"""Real runs on the CPU of what ``trace(..., dtype, autocast, channels_last)`` predicts, operator by operator."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+class Event(NamedTuple):
+    """An operator that has run: its kind, shape and type of each result, and the bytes alive after it."""
+
+    kind: str
+    results: tuple[tuple[tuple[int, ...], str], ...]
+    live: int
+
+
+class Events(TorchDispatchMode):
+    """The events of a real run, by the storages of the real tensors; ``strides`` of every result beside them."""
+
+    def __init__(self, given: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.live = 0
+        self.events: list[Event] = []
+        self.strides: list[list[tuple[int, ...]]] = []
+        self._seen = {tensor.untyped_storage()._cdata for tensor in given}
+        self._watches: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
+        for tensor in tensors:
+            self._watch(tensor.untyped_storage())
+        results = tuple((tuple(each.shape), str(each.dtype).removeprefix("torch.")) for each in tensors)
+        self.events.append(Event(func._schema.name.partition("::")[2], results, self.live))
+        self.strides.append([each.stride() for each in tensors])
+        return result
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._seen:
+            return
+        self._seen.add(address)
+        self.live += size
+
+        def gone(_: Any) -> None:
+            self.live -= size
+            self._seen.discard(address)
+
+        self._watches.append(weakref.ref(storage, gone))
+
+
+def real_run(
+    model: nn.Module,
+    *inputs: torch.Tensor,
+    train: bool = False,
+    dtype: str = "",
+    autocast: str = "",
+    channels_last: bool = False,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+) -> Events:
+    """Forward, and with ``train`` loss and backward, of a copy of the model, as a program for the CPU has them."""
+    model = copy.deepcopy(model).train(train)
+    tensors = [each.detach().clone() for each in inputs]
+    for tensor in [*model.parameters(), *model.buffers(), *tensors]:
+        wanted = getattr(torch, dtype) if dtype and tensor.is_floating_point() else tensor.dtype
+        layout = FORMATS[tensor.dim()] if channels_last and tensor.dim() in FORMATS else torch.preserve_format
+        tensor.data = tensor.data.to(dtype=wanted, memory_format=layout)
+    run = Events([*tensors, *model.parameters(), *model.buffers()])
+    mixed = torch.autocast("cpu", dtype=getattr(torch, autocast)) if autocast else contextlib.nullcontext()
+
+    def take() -> None:
+        with run:
+            with mixed:
+                out = model(*tensors)
+                if train:
+                    value = loss(out) if loss else summed(out)
+            if train:
+                value.backward()
+
+    with torch.set_grad_enabled(train):
+        take()
+    return run
+
+
+def summed(out: Any) -> torch.Tensor:
+    leaves = [each for each in pytree.tree_leaves(out) if isinstance(each, torch.Tensor)]
+    return functools.reduce(torch.add, [each.sum() for each in leaves if each.requires_grad])
+
+
+def predicted(graph: Any) -> list[Event]:
+    """The same from a graph."""
+    born = [each for each in graph.storages if each.kind not in ("param", "buffer", "input", "constant")]
+    live = [sum(s.bytes for s in born if s.born <= i and (s.dies is None or s.dies > i)) for i in range(len(graph))]
+    return [
+        Event(op.kind, tuple((value.shape, value.dtype) for value in op.outputs), now)
+        for op, now in zip(graph, live, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""The training loop of ``trace(train=True)``, run for real, with the bytes alive after every operator."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import cnnscope
+from cnnscope.training import OPTIMIZERS
+
+
+def weighted(name: str) -> nn.Module:
+    """A network of the zoo in training mode, with small random weights on the CPU."""
+    model = cnnscope.build(name).to_empty(device="cpu").train()
+    with torch.no_grad():
+        for param in model.parameters():
+            param.normal_(std=0.02)
+        for buffer in model.buffers():
+            buffer.fill_(1)
+    return model
+
+
+class LiveBytes(TorchDispatchMode):
+    """Bytes alive after every operator of a real run, by the real tensors' storages."""
+
+    def __init__(self, given: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.live = 0
+        self.events: list[int] = []
+        self.kinds: list[str] = []
+        self._seen = {tensor.untyped_storage()._cdata for tensor in given}
+        self._watches: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.namespace != "profiler":  # a mark for a profiler, not an operator
+            for tensor in pytree.tree_leaves(result):
+                if isinstance(tensor, torch.Tensor):
+                    self.watch(tensor.untyped_storage())
+            self.events.append(self.live)
+            self.kinds.append(func._schema.name.partition("::")[2])
+        return result
+
+    def watch(self, storage: torch.UntypedStorage) -> None:
+        """Count it from now until it is freed."""
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._seen:
+            return
+        self._seen.add(address)
+        self.live += size
+
+        def gone(_: Any) -> None:
+            self.live -= size
+            self._seen.discard(address)
+
+        self._watches.append(weakref.ref(storage, gone))
+
+
+def real_step(
+    model: nn.Module,
+    x: torch.Tensor,
+    optimizer: str | None,
+    *,
+    foreach: bool = False,
+    step: str = "steady",
+    zero_grad: str = "before-forward",
+    accumulate: int = 1,
+    set_to_none: bool = True,
+) -> LiveBytes:
+    """What a step of this loop does: operators, and the bytes alive after each beside weights and input."""
+    params = list(model.parameters())
+    made = OPTIMIZERS[optimizer](params) if optimizer else None
+    for group in made.param_groups if made and foreach else ():
+        group["foreach"] = True
+    reset = functools.partial((made or model).zero_grad, set_to_none=set_to_none)
+
+    def take(tracker: Any) -> None:
+        with tracker:
+            if zero_grad == "before-forward":
+                reset()
+            for turn in range(accumulate):
+                out = model(x)
+                tensors = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor) and t.requires_grad]
+                loss = functools.reduce(torch.add, [tensor.sum() for tensor in tensors])
+                if turn == 0 and zero_grad == "before-backward":
+                    reset()
+                loss.backward()
+            if made:
+                made.step()
+            if zero_grad == "after-step":
+                reset()
+
+    if step == "steady":
+        take(contextlib.nullcontext())
+    tracker = LiveBytes([x, *params, *model.buffers()])
+    for param in params:
+        if param.grad is not None:
+            tracker.watch(param.grad.untyped_storage())
+    for state in list(made.state.values()) if made else ():
+        for value in state.values():
+            if isinstance(value, torch.Tensor):
+                tracker.watch(value.untyped_storage())
+    take(tracker)
+    return tracker
