@@ -47,9 +47,9 @@ def column(
 
     unit: one of ``UNITS``. fold: how rows become one: ``sum``, ``max``, ``first``, ``last``, ``join`` (tuples
     one after the other), ``none`` (left out), or a function of the columns folded before it. hidden: not shown
-    unless asked for by name. behind: the column that it stands behind, where that is not the one before it. rank: how
-    soon a short line gives it up, the highest first; 0 is never, None before those with a rank (``render.fitting``
-    states the order).
+    unless asked for by name. behind: the column that it stands behind, where that is not the one before it.
+    rank: how soon a short line gives it up, the highest first; 0 is never, None before those with a rank
+    (``render.fitting`` states the order).
     """
     if unit not in UNITS:
         raise ValueError(f"no unit {unit!r}; one of {', '.join(UNITS)}")

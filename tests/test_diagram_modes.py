@@ -98,7 +98,7 @@ def nets_with_skips(draw: st.DrawFn) -> tuple[Skips, bool]:
     return Skips(layers, skips, draw(st.booleans()), draw(st.booleans())), straight and len(skips) >= 2
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(nets_with_skips(), st.booleans(), st.booleans())
 def test_nets_with_random_skips_keep_all_laws(drawn: tuple[Skips, bool], landscape: bool, fold: bool) -> None:
     net, straight = drawn

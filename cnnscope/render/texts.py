@@ -45,10 +45,8 @@ def text(
     shown = [column for column in every if not _is_prose(table, column)]
     limit = terminal_width() if width is None else width
     grid = [[_shortened(text, limit) for text in line] for line in _grid(table, shown)]
-    wanted = (
-        {column.name for column in shown} if columns is not None else {cells.find(table.row_type, n).name for n in keep}
-    )
-    widths = fitted(shown, grid, limit, wanted)
+    names = [each.name for each in shown] if columns is not None else [cells.find(table.row_type, n).name for n in keep]
+    widths = fitted(shown, grid, limit, names)
     lines = _Lines(table, [shown[i] for i in widths], list(widths.values()), color)
     drawn = lines.all([[line[i] for i in widths] for line in grid])
     hidden = [column.title for i, column in enumerate(shown) if i not in widths]
@@ -60,8 +58,8 @@ def text(
         for note in [*_prose(table, prose, limit), *summary(table), *table.notes]
         for line in _wrapped(note, limit or 100)
     ]
-    title = _shortened(heading(table), 3 * limit)
-    head = wrapped(title, limit) if limit else [title]
+    words = _shortened(heading(table), 3 * limit)
+    head = wrapped(words, limit) if limit else [words]
     return "\n".join([*head, "", *drawn, *(["", *below] if below else [])])
 
 
