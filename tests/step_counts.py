@@ -9,8 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+# Torch's own formulas, also for the kernel of the CPU, of which its counter does not know.
+ATTENTION: dict[Any, Any] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *rest, **out: sdpa_flop_count(q, k, v),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, q, k, v, *rest, **out: sdpa_backward_flop_count(grad, q, k, v)
+    ),
+}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -48,12 +55,16 @@ def ungrouped(model: nn.Module) -> nn.Module:
 
 
 def macs(model: nn.Module, *inputs: torch.Tensor, loss: Callable[[Any], torch.Tensor] | None = None) -> tuple[int, int]:
-    """Multiply-adds of the forward and of the backward pass; two FLOPs to each."""
+    """Multiply-adds of the forward and of the backward pass; two FLOPs to each.
+
+    On meta attention is counted as the products that it is made of; on the CPU as the fused kernel, which computes the
+    scores once more in its backward pass.
+    """
     model = ungrouped(model)
-    with FlopCounterMode(display=False) as forward:
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as forward:
         result = model(*inputs)
         tensors = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
         value = loss(result) if loss else sum((each.sum() for each in tensors if each.requires_grad), torch.zeros(()))
-    with FlopCounterMode(display=False) as backward:
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as backward:
         value.backward()
     return forward.get_total_flops() // 2, backward.get_total_flops() // 2
