@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...reporting import Report, Roofline
     from ...table import Table
 
-_LARGE = 400_000
+_LARGE = 250_000
 _SCRIPTS = ("theme", "view", "closing", "diagram", "table", "page")
 NAMES = {
     "param": "parameters", "buffer": "buffers", "constant": "constants", "optimizer": "optimizer state",
@@ -210,7 +210,7 @@ def _data(report: Report, sheets: Mapping[str, Sheet]) -> dict[str, Any]:
             key: {
                 "geometry": each.geometry,
                 "rows": [next((each.cards[op] for op in row.ops if op in each.cards), -1) for row in layers.values()],
-                "own": [int(any(op in each.own for op in row.ops)) for row in layers.values()],
+                "own": "".join(str(int(any(op in each.own for op in row.ops))) for row in layers.values()),
             }
             for key, each in sheets.items()
         },

@@ -100,7 +100,7 @@ def _field(table: Table[Any], name: str) -> dataclasses.Field[Any]:
 
 def _plain(value: Any) -> float | None:
     found = _amount(value)
-    return float(f"{found:.6g}") if isinstance(found, float) else found
+    return float(f"{found:.4g}") if isinstance(found, float) else found
 
 
 def _amount(value: Any) -> float | None:

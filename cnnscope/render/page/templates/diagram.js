@@ -9,7 +9,7 @@ function prepare(each) {
   each.closing.arrange();
   each.cards = each.closing.cards;
   each.members = each.cards.map(() => []); // the rows that a card shows itself
-  each.rows.forEach((card, row) => { if (card >= 0 && each.own[row]) each.members[card].push(row); });
+  each.rows.forEach((card, row) => { if (card >= 0 && each.own[row] === "1") each.members[card].push(row); });
   view.box = each.closing.box;
 }
 
@@ -88,8 +88,8 @@ function describe(row, card) {
   const parts = [name, ...factsOf(row).map((fact) => ` · ${fact}`)];
   const others = card >= 0 ? sheet.members[card].filter((each) => each !== row) : [];
   if (card < 0) parts.push(" · it runs no operator of its own, so it has no card");
-  else if (!sheet.own[row]) parts.push(" · drawn once, with its equals");
-  if (others.length && sheet.own[row]) parts.push(` · with ${others.map((each) => names[each]).join(", ")}`);
+  else if (sheet.own[row] !== "1") parts.push(" · drawn once, with its equals");
+  if (others.length && sheet.own[row] === "1") parts.push(` · with ${others.map((each) => names[each]).join(", ")}`);
   const jump = document.createElement("button");
   jump.type = "button";
   jump.textContent = "Show the row";
