@@ -175,10 +175,11 @@ def report(
 def under_roof(graph: ModelGraph, device: str) -> Roofline | None:
     """How long the kernels of a graph take on a device, in the types that they were traced in.
 
-    The roof is that of the precision in which most is computed. None where nobody says what the device does in it.
+    The roof is that of the precision in which most is computed. None where nothing is computed.
 
     Raises:
         UnknownDevice: nobody knows a device of that name.
+        UnusableInput: it has no rate for what the graph computes in.
     """
     found = device_of(device)
     times = roofline(graph, found)

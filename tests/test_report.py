@@ -18,7 +18,7 @@ from torch import Tensor, linalg, nn
 import cnnscope
 from cnnscope import devices, papers, zoo
 from cnnscope.cli import main
-from cnnscope.errors import CnnscopeError
+from cnnscope.errors import CnnscopeError, UnusableInput
 from cnnscope.papers import main_nets, paper
 from cnnscope.records import folder
 from cnnscope.render.page import tables
@@ -194,9 +194,11 @@ def test_the_roof_is_that_of_the_type_that_is_computed_in(dtype: str | None, pre
     assert sum(row.seconds for row in layers.values()) == pytest.approx(found.times.total.seconds)
 
 
-def test_a_device_of_which_the_sheet_is_silent_has_no_roof(tmp_path: Path) -> None:
-    (tmp_path / "odd.toml").write_text('[[device]]\nname = "Odd"\nrates = { fp16 = 1 }\nbandwidth = 1\n')
-    assert under_roof(traced("lenet5_modern"), str(tmp_path / "odd.toml")) is None
+def test_without_arithmetic_or_a_rate_for_it_there_is_no_roof(tmp_path: Path) -> None:
+    assert under_roof(cnnscope.trace(nn.Identity(), (1, 3)), "H200") is None
+    (tmp_path / "half.toml").write_text('[[device]]\nname = "Half"\nrates = { fp16 = 1 }\nbandwidth = 1\n')
+    with pytest.raises(UnusableInput, match="Half has no rate for fp32"):
+        under_roof(traced("lenet5_modern"), str(tmp_path / "half.toml"))
 
 
 @needs_charts
