@@ -215,7 +215,8 @@ class Cell(nn.Module):
         self.near, self.far = nn.Linear(4, 4), nn.Linear(4, 4)
 
     def forward(self, near: Tensor, far: Tensor) -> Tensor:
-        return self.near(near).relu() + self.far(far)
+        self.inner = self.near(near).relu()
+        return self.inner + self.far(far)
 
 
 def test_cells_that_read_the_last_two_are_folded_when_they_read_alike() -> None:
@@ -242,6 +243,25 @@ def test_a_block_that_is_read_from_afar_is_not_folded() -> None:
             return x + kept[1]
 
     assert [panel.copies for panel in panels(compose(trace(Kept(), (1, 4))).root)] == [2, 2]
+
+
+def test_the_last_of_equal_blocks_may_be_read_by_others_but_not_from_its_inside() -> None:
+    class Tapped(nn.Module):
+        def __init__(self, inside: bool) -> None:
+            super().__init__()
+            self.blocks, self.inside = nn.ModuleList(Cell() for _ in range(3)), inside
+
+        def forward(self, x: Tensor) -> Tensor:
+            for each in self.blocks:
+                x = each(x, x)
+            return x.view(2, 2) @ (self.blocks[-1].inner if self.inside else x).view(2, 2)
+
+    def copies(net: nn.Module, given: tuple[int, ...] = (1, 4)) -> list[int]:
+        return [panel.copies for panel in panels(compose(trace(net, given)).root)]
+
+    assert copies(Tapped(False)) == [3] and copies(Tapped(True)) == [2, 1]
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 4)
+    assert copies(encoder.eval(), (1, 5, 16)) == [4]
 
 
 def test_texts_are_cut_to_their_room() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,15 @@ class Block:
     """What is needed to compare some nodes with others.
 
     exact: operators, shapes and inner wiring; loose: the same without widths. ports: the cards outside that it
-    reads from, in order of first use. places: its cards in order; readers: the cards outside that read it.
+    reads from, in order of first use. places: its cards in order; outs: those of them that are read from outside, by
+    readers.
     """
 
     exact: tuple[Any, ...]
     loose: tuple[Any, ...] | None
     ports: tuple[Card, ...]
     places: dict[Card, int]
+    outs: frozenset[int]
     readers: frozenset[Card]
 
     def like(self, other: Block) -> bool:
@@ -32,29 +34,26 @@ class Block:
 def wired(blocks: Sequence[Block]) -> int:
     """How many of these blocks, which are alike, can stand for one another: 1 when not even the first two can."""
     for count in range(len(blocks), 1, -1):
-        back = _reach(blocks[:count])
-        if back and _read_at_the_end(blocks[:count], back):
+        found = {link for link in _links(blocks[:count]) if link}
+        if any(back == 1 for back, _ in found) and _read_at_the_end(blocks[:count], found):
             return count
     return 1
 
 
-def _reach(blocks: Sequence[Block]) -> int:
-    """How many blocks back each reads, always at the same places; 0 when they differ in that or read none."""
+def _links(blocks: Sequence[Block]) -> list[Link]:
+    """What each port reads, in every block alike; none when they differ in that."""
     last = blocks[-1]
     if any(len(each.ports) != len(last.ports) for each in blocks):
-        return 0
-    reach = 0
+        return []
     links = [_link(blocks, port) for port in last.ports]
     for i, link in enumerate(links):
         if link is None:
             link = links[i] = _before_the_row(blocks, links, i)
         if link is None and any(each.ports[i] is not last.ports[i] for each in blocks):
-            return 0
-        if link is not None:
-            if not _same_way(blocks, links, i):
-                return 0
-            reach = max(reach, link[0])
-    return reach if any(link and link[0] == 1 for link in links) else 0
+            return []
+        if link is not None and not _same_way(blocks, links, i):
+            return []
+    return links
 
 
 Link = tuple[int, int] | None
@@ -96,10 +95,12 @@ def _same_way(blocks: Sequence[Block], links: Sequence[Link], i: int) -> bool:
     return True
 
 
-def _read_at_the_end(blocks: Sequence[Block], back: int) -> bool:
-    """Whether only the last blocks, as many as each reads back, are read by anything outside of the row."""
+def _read_at_the_end(blocks: Sequence[Block], links: Collection[tuple[int, int]]) -> bool:
+    """Whether what is outside of the row reads only the last blocks, and only what blocks read of one another."""
+    back = max(back for back, _ in links)
     inside = {card for each in blocks for card in each.places}
-    return all(each.readers <= inside for each in blocks[:-back])
+    results = {place for _, place in links}
+    return all(each.readers <= inside for each in blocks[:-back]) and all(each.outs <= results for each in blocks)
 
 
 def block(nodes: Sequence[Node], cards: list[Card], edges: list[Edge]) -> Block:
@@ -116,15 +117,15 @@ def block(nodes: Sequence[Node], cards: list[Card], edges: list[Edge]) -> Block:
             extends |= not inner and edge.head.form == "pill"
             wires.append((start, places[edge.head], edge.shape, edge.skip))
         elif edge.tail in places:
-            outs.add((places[edge.tail], edge.shape))
+            outs.add(places[edge.tail])
             readers.add(edge.head)
     tree = tuple(_nesting(node) for node in nodes)
-    exact = (tree, tuple((card.signature, card.again) for card in cards), tuple(wires), frozenset(outs))
+    exact = (tree, tuple((card.signature, card.again) for card in cards), tuple(wires))
     loose = None
     if extends:
         narrow = tuple((start, head, len(shape)) for start, head, shape, _ in wires)
         loose = (tree, tuple((card.title, card.again, card.shape and card.shape[2:]) for card in cards), narrow)
-    return Block(exact, loose, tuple(ports), places, frozenset(readers))
+    return Block(exact, loose, tuple(ports), places, frozenset(outs), frozenset(readers))
 
 
 def _nesting(node: Node) -> tuple[Any, ...]:

@@ -81,8 +81,10 @@ def _times(graph: ModelGraph, device: str | None) -> dict[str, float | None]:
     if device is None:
         raise CnnscopeError("heat by time needs a device to estimate for: --device NAME; 'cnnscope devices' lists them")
     found = roofline(graph, device)
-    seconds = [each.name for each in columns(found.row_type) if each.metadata["unit"] == "second"]
-    return {name: getattr(row, seconds[0]) for name, row in found.items() if name in graph}
+    column = next(each.name for each in columns(found.row_type) if each.metadata["unit"] == "second")
+    # An operator without a row runs no kernel, unless a row is of several operators and nobody knows which.
+    without = 0.0 if all(name in graph for name in found) else None
+    return {op.name: getattr(found[op.name], column) if op.name in found else without for op in graph}
 
 
 def _duration(seconds: float) -> str:
