@@ -7,17 +7,19 @@ what lies between is one block (a residual or inception block); a network that i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from ...errors import CnnscopeError
-from ...graph import ModelGraph, Op, Shape
+from ...graph import ModelGraph, Shape
 from ..diagram import labels
 from ..diagram.composing import compose
 from ..diagram.kinds import family
 from ..diagram.panels import PLAIN
 from ..diagram.scene import Card, Scene
+from .windows import Window, window_of
 
+_INSTEAD = "'cnnscope graph' draws it"
 _MOST = 8  # a block of more layers with weights than this, and than half of all, is the network itself
 
 
@@ -71,16 +73,11 @@ def stages(graph: ModelGraph) -> list[Stage]:
     return kept
 
 
-_INSTEAD = "'cnnscope graph' draws it"
-
-
 def _joined(before: Stage, after: Stage) -> Stage:
     """A stage with what only changes its numbers: their parameters are counted, their activation is shown."""
-    return Stage(
-        before.kind, before.title, before.channels, before.size, before.name, before.type,
-        before.params + after.params, None if before.macs is None or after.macs is None else before.macs + after.macs,
-        before.kernel, before.activation or after.activation,
-    )  # fmt: skip
+    macs = None if before.macs is None or after.macs is None else before.macs + after.macs
+    params, activation = before.params + after.params, before.activation or after.activation
+    return replace(before, params=params, macs=macs, activation=activation)
 
 
 @dataclass
@@ -199,7 +196,7 @@ class _Chain:
             window.kernel if window and kind != "block" else None, chips[-1] if chips else "",
         )  # fmt: skip
 
-    def _kind(self, unit: _Unit, shape: Shape, window: _Window | None) -> str | None:
+    def _kind(self, unit: _Unit, shape: Shape, window: Window | None) -> str | None:
         last, families = unit.cards[-1], {card.family for card in unit.cards}
         if last.form == "terminal" and last.title.startswith("Output"):
             return None
@@ -223,12 +220,12 @@ class _Chain:
         what = "the input" if card.form == "terminal" else card.path or card.title
         raise CnnscopeError(f"no figure of {self.name}: {what} {why}; {_INSTEAD}")
 
-    def _window(self, cards: list[Card]) -> _Window | None:
+    def _window(self, cards: list[Card]) -> Window | None:
         """The window of a single convolution or pooling, or of equal convolutions beside one another."""
-        found: list[_Window] = []
+        found: list[Window] = []
         for card in cards:
             for op in (self.graph[name] for name in card.ops):
-                if family(op.kind) in ("convolution", "pooling") and (window := _of(op)):
+                if family(op.kind) in ("convolution", "pooling") and (window := window_of(op)):
                     found.append(window)
         if len(set(found)) != 1:
             return None
@@ -240,33 +237,7 @@ class _Chain:
         return found[0]._replace(wide=not (deep or sums or around))
 
 
-class _Window(NamedTuple):
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    wide: bool = True
-
-
-def _of(op: Op) -> _Window | None:
-    """The window of an operator that slides one over maps."""
-    weight = op.input("weight")
-    if family(op.kind) == "convolution":
-        kernel = weight.shape[2:] if weight else ()
-        stride = op.attrs.get("stride") or 1
-    else:
-        kernel = op.attrs.get("kernel_size") or ()
-        stride = op.attrs.get("stride") or kernel
-    pair = _pair(kernel)
-    return _Window(pair, _pair(stride) or pair) if pair else None
-
-
-def _pair(value: Any) -> tuple[int, int] | None:
-    given = (value,) if isinstance(value, int) else tuple(value)
-    if len(given) == 1:
-        given *= 2
-    return (given[0], given[1]) if len(given) == 2 else None
-
-
-def _title(kind: str, card: Card, window: _Window | None, type_: str) -> str:
+def _title(kind: str, card: Card, window: Window | None, type_: str) -> str:
     if kind == "input":
         return "input"
     if kind == "block":
