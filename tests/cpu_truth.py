@@ -8,16 +8,20 @@ threads inside a kernel are not reported by it and so are no part of the truth.
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
-BEGIN = "cpu_truth.begin"
+BEGIN, OPERATOR = "cpu_truth.begin", "cpu_truth.operator"
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler tells of each start and stop otherwise
 
 
 def allocations(run: Callable[[], Any]) -> list[int]:
@@ -46,6 +50,50 @@ def mark() -> None:
     """Inside a run of ``allocations``: here begins what counts."""
     with record_function(BEGIN):
         pass
+
+
+class Inside(NamedTuple):
+    """Memory around one operator: the most above what was alive when it began, and what it left."""
+
+    kind: str
+    peak: int
+    left: int
+
+
+class _Marked(TorchDispatchMode):
+    """Lets the profiler know where each operator begins and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with record_function(f"{OPERATOR}{len(self.kinds)}"):
+            result = func(*args, **(kwargs or {}))
+        self.kinds.append(func._schema.name.partition("::")[2])
+        return result
+
+
+def operators(run: Callable[[], Any]) -> list[Inside]:
+    """What every operator of a run allocates while it runs, in order."""
+    marked = _Marked()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler, marked:
+        run()
+    moments, spans = [], {}
+    for event in profiler.profiler.kineto_results.events():  # type: ignore[union-attr]
+        name = event.name()
+        if name == "[memory]":
+            moments.append((event.start_ns(), event.nbytes()))
+        elif name.startswith(OPERATOR):
+            spans[int(name.removeprefix(OPERATOR))] = (event.start_ns(), event.end_ns())
+    moments.sort(key=lambda moment: moment[0])
+    times = [time for time, _ in moments]
+    found = []
+    for number, kind in enumerate(marked.kinds):
+        begin, end = (bisect_left(times, time) for time in spans[number])
+        sizes = [size for _, size in moments[begin:end]]
+        found.append(Inside(kind, highest(sizes), sum(sizes)))
+    return [each for each in found if not each.kind.startswith("_record_function")]
 
 
 def highest(events: Iterable[int]) -> int:

@@ -70,7 +70,7 @@ def of_data(c: Convolution, kernel: Kernel, cpu: Cpu) -> tuple[int, int, bool]:
 
 def strided_scratch(c: Convolution, cpu: Cpu) -> int:
     """A bound on what the threads of the strided kernel keep: an image of the gradient of the result each."""
-    return cpu.threads * (up(ITEM * c.outputs * _with_halo(c), _PAGE) + 10 * _PAGE + 6144) + 176
+    return cpu.threads * (up(ITEM * c.outputs * _with_halo(c), _PAGE) + 24 * _PAGE + 6144) + 176
 
 
 def _with_halo(c: Convolution) -> int:
@@ -82,7 +82,7 @@ def _with_halo(c: Convolution) -> int:
 def _unbounded_columns(c: Convolution, cpu: Cpu, over_outputs: bool) -> int:
     """Scratch of the matrix-product kernel in the backward pass: whole columns, by thread where threads share work."""
     if c.pointwise and not c.strided:
-        return SLACK
+        return 0
     pixels = math.prod(c.result)
     spread = (c.batch > 1 or c.groups > 2) and (pixels // cpu.threads < (512 if over_outputs else 256))
     small = over_outputs and math.prod(c.kernel) < 64 and (c.batch > 1 or c.groups > 2)
@@ -104,7 +104,9 @@ def of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> tuple[int
         return max(held, 3 * plain + 2 * sums), False
     held = data_bytes(c, c.outputs, c.result, kernel.block) + source_bytes(c, kernel) + blocked + sums
     held += scratch_of_weight(c, kernel, cpu, bias)
-    return max(held, blocked + plain + 2 * sums), kernel.block == cpu.lanes == 16 and not doubtful(c)
+    # How the threads share the sum over a bias of a number of blocks that they cannot divide is not known exactly.
+    even = not bias or c.batch == 1 or cpu.threads <= 2 or -(-c.outputs // kernel.block) % cpu.threads == 0
+    return max(held, blocked + plain + 2 * sums), even and kernel.block == cpu.lanes == 16 and not doubtful(c)
 
 
 def scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> int:
@@ -114,12 +116,13 @@ def scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> i
     if kernel.name == "depthwise":
         return copies * (weight_bytes(c, kernel) + sums) + (SLACK * (2 if bias else 1) if copies else 0)
     if copies:
-        if cpu.lanes == 8 and c.pointwise:
+        if cpu.lanes == 8 and kernel.name == "pointwise":
             copies += 1  # there the first thread has a copy too
-        own = 0 if c.pointwise else ITEM * up(c.outputs, kernel.block)
+        own = 0 if kernel.name == "pointwise" else ITEM * up(c.outputs, kernel.block)
         scratch += copies * (weight_bytes(c, kernel) + own) + _BARRIER + SLACK
-        if bias and c.batch > 1 and (c.pointwise or c.outputs % kernel.block):
-            scratch += _BARRIER + _PAGE + copies * sums
+    blocks = -(-c.outputs // kernel.block)
+    if bias and c.batch > 1 and (blocks < cpu.threads or (c.batch >= 16 and blocks % cpu.threads)):
+        scratch += _BARRIER + _PAGE + (min(cpu.threads, c.batch) - 1) * ITEM * kernel.block
     if bias and c.outputs % kernel.block:
         scratch += sums + SLACK
     if reduces_stride(c):
@@ -151,7 +154,8 @@ def last_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
     results = sum(value.bytes for value in op.outputs)
     waiting = copied_bytes(op, ("grad_output", "input", "weight"), last=True)
     depthwise = c.per_group == (1, 1) and c.groups > 1
-    return Extra(max(peak - results, 0) + waiting, depthwise and not c.dilated, "oneDNN channels last")
+    exact = depthwise and _divided(c, cpu) and not c.dilated and not c.pointwise
+    return Extra(max(peak - results, 0) + waiting, exact, "oneDNN channels last")
 
 
 def _last_of_data(c: Convolution, cpu: Cpu) -> int:
@@ -164,18 +168,24 @@ def _last_of_data(c: Convolution, cpu: Cpu) -> int:
     return window * c.groups * up(into, 4 * cpu.lanes) * out + scratch
 
 
+def _divided(c: Convolution, cpu: Cpu) -> bool:
+    """The blocks of channels of a depthwise convolution go evenly to the threads; else these share rows as well."""
+    return -(-c.groups // cpu.lanes) % cpu.threads == 0
+
+
 def _last_of_weight(c: Convolution, cpu: Cpu, bias: bool) -> int:
     """The blocked gradient with scratch; or beside it the gradient in both orders."""
     into, out = c.per_group
     window = ITEM * math.prod(c.kernel)
     plain, sums = window * c.outputs * into, ITEM * c.outputs if bias else 0
-    kernel = Kernel("direct", cpu.lanes)
-    if into == out == 1 and c.groups > 1 and weight_gradient(c, cpu.lanes).name == "depthwise":
-        kernel = Kernel("depthwise", cpu.lanes)
+    name = weight_gradient(c, cpu.lanes).name
+    kernel = Kernel(name if name in ("depthwise", "pointwise") else "direct", cpu.lanes)
     blocked = weight_bytes(c, kernel)
     scratch = scratch_of_weight(c, kernel, cpu, bias) if c.groups == 1 or kernel.name == "depthwise" else 0
     if reduces_stride(c):
         scratch += cpu.threads * ITEM * c.inputs * math.prod(c.result) + SLACK
+    elif kernel.name == "depthwise" and not _divided(c, cpu):
+        scratch += cpu.threads * (blocked + sums) + 2 * SLACK
     if bias and kernel.name == "direct" and out % cpu.lanes and c.groups > 1:
         scratch += ITEM * c.groups * up(out, cpu.lanes) + SLACK
     return max(blocked + sums + scratch, blocked + 2 * plain + 2 * sums)

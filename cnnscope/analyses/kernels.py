@@ -176,7 +176,8 @@ def _fits(c: Convolution, lanes: int) -> bool:
 
 def doubtful(c: Convolution) -> bool:
     """Wide padding around a small kernel (dilation): whether it still fits depends on how oneDNN cuts the rows."""
-    return c.padding[-1] > 5 and c.kernel[-1] <= 3
+    wide = c.padding[-1] > 5 or (c.dilated and 2 * c.padding[-1] > c.result[-1])
+    return wide and c.kernel[-1] <= 3
 
 
 def covers(c: Convolution) -> bool:
@@ -207,9 +208,9 @@ def weight_gradient(c: Convolution, lanes: int) -> Kernel:
     if kernel.name == "depthwise":
         skips = c.stride[-1] > c.kernel[-1]
         return Kernel("gemm") if c.dilated or skips or c.kernel[-1] > 3 else kernel
-    if kernel.name == "first":
-        if c.groups > 1 or max(c.kernel) > 14:
-            return Kernel("gemm")
-        return kernel if into <= 3 else Kernel("direct", 8)
-    dilated = lanes == 8 and c.dilated and kernel.name == "direct"
-    return Kernel("gemm") if kernel == Kernel("direct", 4) or dilated else kernel
+    if kernel.name == "first" and (c.groups > 1 or max(c.kernel) > 14):
+        return Kernel("gemm")
+    if kernel.name == "first" and into > 3:
+        kernel = Kernel("direct", 8)
+    small = kernel == Kernel("direct", 4) or (c.dilated and kernel == Kernel("direct", 8))
+    return Kernel("gemm") if small else kernel

@@ -66,5 +66,5 @@ def weight_bytes(c: Convolution, kernel: Kernel) -> int:
     if kernel.name == "first":
         return window * up(c.outputs, block) * into
     if kernel.name == "strided":
-        return window * c.groups * out * up(into, 16)
+        return window * c.groups * out * max(up(into, block) for block in (64, 48, 32))
     return window * c.groups * up(out, block) * up(into, block)

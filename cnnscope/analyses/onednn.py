@@ -86,7 +86,9 @@ def _transposed(op: Op, c: Convolution, cpu: Cpu, waiting: int) -> Extra:
     kernel = data_gradient(c, cpu.lanes)
     plain = data_bytes(c, c.inputs, c.source, 1)
     held, after, exact = of_data(c, kernel, cpu)
-    if op.input("bias") is not None and kernel.block and not kernel.last:
+    if op.input("bias") is not None and kernel.last:
+        held += cpu.threads * ITEM * up(c.inputs, 64) * math.prod(c.source)
+    elif op.input("bias") is not None and kernel.block:
         held += data_bytes(c, c.inputs, c.source, kernel.block) + SLACK
     return Extra(max(held, after) - plain + waiting, exact, f"oneDNN transposed {kernel.name}")
 
@@ -107,10 +109,12 @@ def _last_forward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
 def _unfolded(op: Op, c: Convolution, item: int) -> Extra | None:
     """PyTorch's own convolution: the whole batch unfolded, or one image where it is dilated or transposed."""
     own = not op.attrs["transposed"] and not c.dilated
-    if op.kind == "convolution_backward" and not own:
+    if op.kind == "convolution_backward" and op.attrs["transposed"]:
         return None
     columns = item * c.inputs * math.prod(c.kernel) * math.prod(c.result)
     if own:
         columns = 0 if c.pointwise and not c.strided else columns * c.batch
-    last = own and any(channels_last(value) for value in op.inputs)
+    elif op.kind == "convolution_backward" and op.attrs["output_mask"][2]:
+        columns += item * c.outputs
+    last = any(channels_last(value) for value in op.inputs)
     return Extra(columns + copied_bytes(op, ("input", "weight", "grad_output"), last), True, "unfolded")

@@ -20,7 +20,7 @@ def sharers(c: Convolution, kernel: Kernel, threads: int) -> int:
         return _depthwise(c, kernel.block, threads)
     if threads < c.groups:
         return 1
-    if c.pointwise:
+    if kernel.name == "pointwise":
         return _pointwise(c, kernel.block, threads)
     return _direct(c, kernel, threads)
 

@@ -14,13 +14,14 @@ from functools import cached_property
 
 from ..graph import ITEM_BYTES, ModelGraph, Op, Value
 from .kernels import Cpu, Extra
-from .layouts import contiguous
+from .layouts import channels_last, contiguous
 from .liveness import Timeline
 from .onednn import beyond
 
 Rule = Callable[[Op, Cpu], int]
 
-_NUMBER = 8  # a Python number as a tensor, in double or int64 ...
+_NUMBER = 8  # a Python number as a tensor, in double or int64
+_SMALL_PICTURE = 128  # rows and columns
 
 
 def extra(op: Op, cpu: Cpu) -> Extra | None:
@@ -79,11 +80,15 @@ def _layer_norm_backward(op: Op, cpu: Cpu) -> int:
 
 
 def _bilinear(op: Op, cpu: Cpu) -> int:
-    """Two indices (int64) and two weights for each row and column; one pixel is spread in the other layout."""
-    size = op.outputs[0].shape[-2:]
-    if set(op.inputs[0].shape[-2:]) == {1}:
-        return op.outputs[0].bytes
-    return sum(size) * 2 * (8 + ITEM_BYTES[op.inputs[0].dtype])
+    """Two indices (int64) and two weights for each row and column; small pictures go through channels last."""
+    value, result = op.inputs[0], op.outputs[0]
+    size = result.shape[-2:]
+    pixel = math.prod(value.shape[-2:]) == 1
+    if channels_last(value):
+        return sum(size) * 2 * (8 + ITEM_BYTES[value.dtype])
+    if sum(size) <= _SMALL_PICTURE or (pixel and value.shape[1] > 3):
+        return result.bytes + (0 if pixel else value.bytes)
+    return sum(size) * 2 * (8 + ITEM_BYTES[value.dtype])
 
 
 def _matrices(op: Op, cpu: Cpu) -> int:
@@ -111,6 +116,10 @@ RULES: Mapping[str, Rule] = {
     "upsample_bilinear2d": _bilinear,
     "upsample_bilinear2d_backward": lambda op, cpu: _copied(op, "grad_output"),
     "max_pool2d_with_indices_backward": lambda op, cpu: _copied(op, "grad_output"),
+    "_softmax": lambda op, cpu: _copied(op, "self"),
+    "_log_softmax": lambda op, cpu: _copied(op, "self"),
+    "_softmax_backward_data": lambda op, cpu: _copied(op, "grad_output", "output"),
+    "_log_softmax_backward_data": lambda op, cpu: _copied(op, "grad_output", "output"),
     "mm": _matrices,
     "addmm": _matrices,
     "roll": _rolled,
@@ -121,14 +130,14 @@ _ARITHMETIC = frozenset(("add", "sub", "rsub", "mul", "div", "eq", "ne", "lt", "
 # Kinds, without the trailing _ of in-place operators, whose kernels allocate their results and nothing else.
 _NOTHING = frozenset(
     """
-    _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _local_scalar_dense _log_softmax _log_softmax_backward_data
-    _softmax _softmax_backward_data _to_copy _unsafe_view arange argmax as_strided avg_pool2d avg_pool2d_backward
-    avg_pool3d bernoulli bmm cat clone constant_pad_nd copy detach embedding empty empty_like empty_strided expand
-    fill full full_like gather hardswish hardswish_backward hardtanh_backward index index_put index_select
-    lift_fresh linalg_vector_norm log_sigmoid_forward max_pool2d_with_indices native_dropout
-    native_dropout_backward new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward ones ones_like
-    rand randn resize scalar_tensor scatter select_backward set slice_backward stack sum upsample_nearest2d
-    upsample_nearest2d_backward zero zeros zeros_like
+    _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _local_scalar_dense _log_softmax_backward_data _to_copy
+    _unsafe_view arange argmax as_strided avg_pool2d avg_pool2d_backward avg_pool3d bernoulli bmm cat clone
+    constant_pad_nd copy detach embedding empty empty_like empty_strided expand fill full full_like gather
+    hardswish hardswish_backward hardtanh_backward index index_put index_select lift_fresh linalg_vector_norm
+    log_sigmoid_forward max_pool2d_with_indices native_dropout native_dropout_backward new_empty new_empty_strided
+    new_zeros nll_loss_backward nll_loss_forward ones ones_like rand randn resize scalar_tensor scatter
+    select_backward set slice_backward stack sum upsample_nearest2d upsample_nearest2d_backward zero zeros
+    zeros_like
     """.split()  # noqa: SIM905
 )  # fmt: skip
 
