@@ -88,6 +88,7 @@ def test_published_rows_become_seconds_of_a_batch(tmp_path):
 
 
 def test_a_cached_net_is_the_traced_one(tmp_path):
+    pytest.importorskip("timm")
     setting = published.Setting("RTX 4090", "channels-last", (published.Row("resnet18", 64, 8, 0.1, 11.69),))
     first = published.Cache(tmp_path / "nets.jsonl.gz")
     first.fill([setting])
