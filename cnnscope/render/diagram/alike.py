@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from .scene import Card, Edge, Node, Panel
@@ -33,11 +34,46 @@ class Block:
 
 def wired(blocks: Sequence[Block]) -> int:
     """How many of these blocks, which are alike, can stand for one another: 1 when not even the first two can."""
-    for count in range(len(blocks), 1, -1):
-        found = {link for link in _links(blocks[:count]) if link}
-        if any(back == 1 for back, _ in found) and _read_at_the_end(blocks[:count], found):
+    most = _reading_alike(blocks)
+    last = _last_readers(blocks[:most])
+    for count in range(most, 1, -1):
+        if count == most or count == 2:  # from three blocks on the links are the same
+            links = _links_back(blocks[: min(count, 3)])
+            results = {place for _, place in links}
+            kept = list(accumulate(each.outs <= results for each in blocks[:count]))
+        # What is outside of the row reads only the last blocks, and only what blocks read of one another.
+        inner = count - max(back for back, _ in links)
+        if (inner <= 0 or last[inner - 1] < count) and kept[count - 1] == count:
             return count
     return 1
+
+
+def _reading_alike(blocks: Sequence[Block]) -> int:
+    """How many from the first on read in the same way. What more of them do, fewer do too, so it is searched for."""
+    low = next((count for count in (3, 2) if count <= len(blocks) and _links_back(blocks[:count])), 1)
+    if low < 3:
+        return low
+    high = low + 1
+    while high <= len(blocks) and _links_back(blocks[:high]):
+        low, high = high, 2 * high
+    high = min(high, len(blocks) + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _links_back(blocks[:middle]) else (low, middle)
+    return low
+
+
+def _links_back(blocks: Sequence[Block]) -> set[tuple[int, int]]:
+    """What each block reads of those before it; nothing when they differ in that or do not read the one before."""
+    found = {link for link in _links(blocks) if link}
+    return found if any(back == 1 for back, _ in found) else set()
+
+
+def _last_readers(blocks: Sequence[Block]) -> list[int]:
+    """The number of the last block that reads this one or one before it; more than there are where others do too."""
+    numbers = {card: number for number, each in enumerate(blocks) for card in each.places}
+    last = [max((numbers.get(card, len(blocks)) for card in each.readers), default=0) for each in blocks]
+    return list(accumulate(last, max))
 
 
 def _links(blocks: Sequence[Block]) -> list[Link]:
@@ -93,14 +129,6 @@ def _same_way(blocks: Sequence[Block], links: Sequence[Link], i: int) -> bool:
         elif k == 1 and (near is None or each.ports[i] is not blocks[0].ports[near]):
             return False  # the second block's last but one is the first block's last
     return True
-
-
-def _read_at_the_end(blocks: Sequence[Block], links: Collection[tuple[int, int]]) -> bool:
-    """Whether what is outside of the row reads only the last blocks, and only what blocks read of one another."""
-    back = max(back for back, _ in links)
-    inside = {card for each in blocks for card in each.places}
-    results = {place for _, place in links}
-    return all(each.readers <= inside for each in blocks[:-back]) and all(each.outs <= results for each in blocks)
 
 
 def block(nodes: Sequence[Node], cards: list[Card], edges: list[Edge]) -> Block:

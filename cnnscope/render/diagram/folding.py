@@ -62,10 +62,11 @@ class _Folder:
         """Fold what is repeated among the children of one panel, and then what is repeated inside a new block."""
         children = panel.children
         alone = [self._block([child]) for child in children]
+        ends: dict[int, int] = {}
         kept: list[Node] = []
         i = 0
         while i < len(children):
-            period, copies = self._longest(children, alone, i)
+            period, copies = self._longest(children, alone, i, ends)
             if copies > 1:
                 kept.append(self._folded(children[i : i + period * copies], period))
             else:
@@ -73,17 +74,21 @@ class _Folder:
             i += period * copies
         panel.children = kept
 
-    def _longest(self, children: list[Node], alone: list[Block], start: int) -> tuple[int, int]:
-        """Children in a block and number of blocks, from ``start`` on, that hide the most cards."""
+    def _longest(self, children: list[Node], alone: list[Block], start: int, ends: dict[int, int]) -> tuple[int, int]:
+        """Children in a block and number of blocks, from ``start`` on, that hide the most cards.
+
+        ends: by period, how far children were found to be like those a period before, from an earlier start on.
+        """
         best, most = (1, 1), 0
         for period in range(1, min(_LONGEST, (len(children) - start) // 2) + 1):
             layers = all(isinstance(each, Card) for each in children[start : start + period])
             if layers and period > 1:
                 continue
             size = sum(len(each.places) for each in alone[start : start + period])
-            end = start + period
+            end = max(start + period, ends.get(period, 0))
             while end < len(children) and alone[end].like(alone[end - period]):
                 end += 1
+            ends[period] = end
             copies = (end - start) // period
             if copies > 1 and (copies - 1) * size > most:
                 copies = self._wired(children[start : start + period * copies], alone[start:], period)
