@@ -191,14 +191,14 @@ def test_every_renderer_takes_every_table(step, render):
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
-def run(*arguments: str) -> str:
-    result = CliRunner().invoke(main, ["table", *arguments])
+def run(*arguments: str, width: int = 100) -> str:
+    result = CliRunner().invoke(main, ["table", *arguments], env={"COLUMNS": str(width)})
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
 
 def test_the_command_by_layer_shows_both_passes():
-    lines = run("alexnet", "--train", "--optimizer", "adam", "-b", "2", "--no-cache").splitlines()
+    lines = run("alexnet", "--train", "--optimizer", "adam", "-b", "2", "--no-cache", width=120).splitlines()
     # In a short line a column's title is wrapped; there is no column of both passes together.
     head = " ".join(lines[2:4]).split()
     assert head.count("forward") == head.count("backward") == 1 and head.count("MACs") == 2
