@@ -44,8 +44,6 @@ def page(cnns: list[Result], every: list[Result], steps: list[Sample], efficienc
         "",
         *_grid("Convolutional nets (most multiply-adds in convolutions, no attention)", cnns),
         *_grid("All nets", every),
-        "Attention is traced as the products and the softmax it is made of, which a GPU does not run one by one.",
-        "",
         *_transfer([each.sample for each in cnns]),
         *_training(steps, efficiencies),
         *_worst(cnns),
