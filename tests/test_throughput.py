@@ -1,6 +1,7 @@
 """The fit of ``benchmarks/throughput.py``, on nets whose times are known because they were made up by its own form."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +88,8 @@ def test_published_rows_become_seconds_of_a_batch(tmp_path):
     assert setting.rows == (published.Row("resnet18", 224, 256, 0.256, 11.69),)
 
 
+@pytest.mark.skipif(find_spec("timm") is None, reason="its nets are timm's, an extra")
 def test_a_cached_net_is_the_traced_one(tmp_path):
-    pytest.importorskip("timm")
     setting = published.Setting("RTX 4090", "channels-last", (published.Row("resnet18", 64, 8, 0.1, 11.69),))
     first = published.Cache(tmp_path / "nets.jsonl.gz")
     first.fill([setting])
