@@ -20,6 +20,7 @@ from .graph import Shape
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _SCHEMAS = {"nms": _NMS, "qnms": _NMS}
 _MISSING = re.compile(r"operator torchvision::(\w+) does not exist")
+_KINDS = ("segmentation", "optical_flow", "detection", "video", "quantization", "classification")
 _declared: list[Any] = []  # torch forgets an operator when its Library object goes
 
 
@@ -40,13 +41,23 @@ def torchvision_model(name: str) -> Callable[..., Any]:
     return lambda *args, **kwargs: make(*args, **(known | kwargs))
 
 
-def torchvision_input(name: str, model: Any) -> tuple[Shape, ...] | None:
-    """The input of a classification or segmentation model as its published weights take it; None for others."""
+def torchvision_input(name: str, model: Any) -> tuple[Shape | list[Shape], ...] | None:
+    """The input of a model as its published weights take it; a list stands for a list of images.
+
+    Video models take clips of 16 frames, optical flow two images of 520x960: so torchvision counts what it prints of
+    them. Detectors resize what they get; an image of the size that they make of it stays as it is.
+    """
     models = imported("torchvision.models", "torchvision")
-    if name in models.list_models(models.segmentation):
+    kind = next(kind for kind in _KINDS if name in models.list_models(getattr(models, kind, models)))
+    if kind == "segmentation":
         return ((1, 3, 520, 520),)
-    if name not in models.list_models(models):
-        return None
+    if kind == "optical_flow":
+        return (1, 3, 520, 960), (1, 3, 520, 960)
+    if kind == "detection":
+        side = model.transform.min_size[-1]
+        return ([(3, side, side)],)
+    if kind == "video":
+        return ((1, 3, 16, *list(models.get_model_weights(name))[-1].transforms.keywords["crop_size"]),)
     # A vision transformer takes the size that it was made for, whatever its best weights want.
     stated = getattr(model, "image_size", None)
     weights = list(models.get_model_weights(name))

@@ -189,6 +189,8 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
     (backward.sampled(3), "grid_sampler_3d_backward"),
     (losses.picked, "nll_loss_forward nll_loss2d_forward"),
     (losses.picked_backward, "nll_loss_backward nll_loss2d_backward"),
+    (losses.aligned, "_ctc_loss"),
+    (losses.aligned_backward, "_ctc_loss_backward"),
     (losses.pointwise(2), "mse_loss"),
     (losses.pointwise_backward(3), "mse_loss_backward"),
     # Difference, absolute value and comparison; the square or the line.
