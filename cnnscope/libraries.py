@@ -2,7 +2,8 @@
 
 torchvision brings compiled operators that must match torch's build. Where they do not (a CPU torch beside PyPI's CUDA
 torchvision), ``import torchvision`` fails for want of an operator that only detection models call. Shapes need no
-compiled operator, so its schema is declared and the import is tried again.
+compiled operator, so its schema is declared and the import is tried again. So that a detector can run for real too, the
+operator gets a kernel in plain PyTorch.
 """
 
 from __future__ import annotations
@@ -105,7 +106,10 @@ def with_torchvision(run: Callable[[], Any]) -> Any:
     """``run()``, again for each operator that an ``import torchvision`` in it does not find and that we can declare."""
     while True:
         try:
-            return run()
+            done = run()
+            if _declared:
+                _admit()
+            return done
         except RuntimeError as error:
             missing = _MISSING.search(str(error))
             if not missing or missing[1] not in _SCHEMAS or missing[1] in {name for name, _ in _declared}:
@@ -120,7 +124,34 @@ def _declare(operator: str) -> None:
         del sys.modules[name]  # half imported: nothing in them can be used
     library = Library("torchvision", "FRAGMENT")
     library.define(operator + _SCHEMAS[operator])
+    if operator == "nms":
+        library.impl(operator, _nms, "CPU")
     _declared.append((operator, library))
+
+
+def _admit() -> None:
+    """Let torchvision call the operator; what else is compiled it does without where it can."""
+    extension: Any = sys.modules.get("torchvision.extension")
+    if extension is not None:
+        extension._has_ops = lambda: True
+
+
+def _nms(boxes: Any, scores: Any, threshold: float) -> Any:
+    """Non-maximum suppression: of boxes [N, 4] that overlap by more than the threshold the one of the highest score."""
+    import torch
+
+    left, top, right, bottom = boxes.unbind(1)
+    areas = (right - left) * (bottom - top)
+    order = scores.argsort(descending=True, stable=True)
+    kept = []
+    while order.numel():
+        best, order = order[0], order[1:]
+        kept.append(best)
+        width = (torch.minimum(right[best], right[order]) - torch.maximum(left[best], left[order])).clamp(min=0)
+        height = (torch.minimum(bottom[best], bottom[order]) - torch.maximum(top[best], top[order])).clamp(min=0)
+        shared = width * height
+        order = order[shared / (areas[best] + areas[order] - shared) <= threshold]
+    return torch.stack(kept) if kept else order
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

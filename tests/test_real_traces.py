@@ -15,8 +15,11 @@ from test_training import MODELS
 from torch import nn
 
 import cnnscope
+from cnnscope import libraries
 from cnnscope.cli import main
 from cnnscope.errors import CnnscopeError, UntraceableModel, UnusableInput
+from cnnscope.graph import ModelGraph, Op, Storage, Value
+from cnnscope.targets import load
 
 
 def plain(graph: cnnscope.ModelGraph) -> tuple[Any, ...]:
@@ -155,6 +158,68 @@ def test_optimizers_with_a_kernel_of_their_own_cost_what_they_are_made_of():
         for each in settings_:
             apart = flops(lambda params, cls=cls, each=each: cls(params, **each))
             assert flops(lambda params, cls=cls, each=each: cls(params, **each, fused=True)) == apart, (cls, each)
+
+
+# -- detectors --------------------------------------------------------------------------------------------------------
+
+corners = st.tuples(*[st.integers(0, 12)] * 4)
+
+
+@given(st.lists(corners, max_size=12), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+def test_suppression_is_what_its_definition_says(drawn, threshold):
+    boxes = [(min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1) for a, b, c, d in drawn]
+    scores = [1 / (i + 2) for i in range(len(boxes))]
+    kept: list[int] = []
+    for i, box in enumerate(boxes):  # the scores fall
+        if all(overlap(box, boxes[j]) <= threshold for j in kept):
+            kept.append(i)
+    given_boxes = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+    assert libraries._nms(given_boxes, torch.tensor(scores), threshold).tolist() == kept
+
+
+def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (a, b)]
+    return shared / (sum(areas) - shared)
+
+
+def kernel(kind: str, inputs: dict[str, tuple[int, ...]], output: tuple[int, ...], **attrs: Any) -> ModelGraph:
+    values = tuple(Value(name, shape, "float32", i) for i, (name, shape) in enumerate(inputs.items()))
+    result = Value("result", output, "float32", len(values))
+    storages = tuple(Storage(i, 10**9, "input", -1, None) for i in range(len(values)))
+    op = Op("op", kind, values, (result,), (), attrs, "", "forward", tuple(inputs))
+    return ModelGraph("kernel", (op,), (*storages, Storage(len(values), 10**9, "activation", 0, None)), inputs=values)
+
+
+@pytest.mark.parametrize(
+    ("graph", "macs", "flops"),
+    [
+        # 5 boxes: areas, 3 comparisons each to sort, 10 pairs.
+        (kernel("nms", {"dets": (5, 4), "scores": (5,)}, (5,)), 0, 15 + 15 + 130),
+        (kernel("roi_align", {"input": (1, 8, 9, 9), "rois": (3, 5)}, (3, 8, 7, 7), sampling_ratio=2), 0, 32 * 1176),
+        (kernel("roi_align", {"input": (1, 8, 9, 9), "rois": (3, 5)}, (3, 8, 7, 7), sampling_ratio=0), None, None),
+        # 2x36 places of a 3x3 window over 4 channels; 6 outputs, each with a bias.
+        (
+            kernel("deform_conv2d", {"input": (2, 4, 8, 8), "weight": (6, 4, 3, 3)}, (2, 6, 6, 6), use_mask=True),
+            432 * 36,
+            2 * 432 * 36 + 8 * 72 * 36 + 432,
+        ),
+    ],
+)
+def test_compiled_kernels_of_torchvision_by_hand(graph, macs, flops):
+    row = cnnscope.cost(graph)["op"]
+    assert (row.macs, row.flops, bool(row.missing)) == (macs, flops, macs is None)
+
+
+def test_a_detector_has_the_figures_that_torchvision_prints():
+    name = "ssdlite320_mobilenet_v3_large"
+    target = load(f"torchvision:{name}", "cpu")
+    graph = cnnscope.trace(target.model, target.default_input, device_trace="cpu")
+    (weights,) = libraries.imported("torchvision.models", "torchvision").get_model_weights(name)
+    table = cnnscope.cost(graph)
+    assert table.missing == {} and any(op.kind == "nms" for op in graph)
+    assert table.total.macs / 1e9 == pytest.approx(weights.meta["_ops"], abs=5e-4)
+    assert cnnscope.params(graph).total.params == weights.meta["num_params"]
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
