@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from .errors import UnusableInput
-from .standins import Originals, on_meta
+from .standins import Originals, on_meta, with_data
 
 
 def arguments_of(
@@ -73,24 +73,36 @@ def _is_shape(value: Any) -> bool:
 
 
 def _tensor(value: Any, originals: Originals) -> Any:
-    """A structure of shapes and tensors as one of tensors without data."""
+    """A structure of shapes and tensors as one of tensors where the copy of the model is."""
     if isinstance(value, torch.Size) or _is_shape(value):
         if min(value, default=1) < 0:
             raise UnusableInput(f"the input shape {tuple(value)} has a negative size; give sizes like (1, 3, 224, 224)")
         try:
-            return torch.empty(tuple(value), dtype=torch.float32, device="meta")
+            bare = torch.empty(tuple(value), dtype=torch.float32, device="meta")
         except (RuntimeError, OverflowError) as error:
             raise UnusableInput(
                 f"no tensor can have the shape {tuple(value)}: give sizes like (1, 3, 224, 224)"
             ) from error
+        return bare if originals.device == "meta" else _random(bare)
     if isinstance(value, torch.Tensor):
-        # Even a meta tensor is copied: the record must not show on what the user passed.
-        return originals.memo.setdefault(id(value), on_meta(value.detach()))
+        if id(value) not in originals.memo:
+            # Even a meta tensor is copied: the record must not show on what the user passed.
+            copied = on_meta if originals.device == "meta" else _random if value.is_meta else with_data
+            originals.memo[id(value)] = copied(value.detach())
+        return originals.memo[id(value)]
     if isinstance(value, Mapping):
         return {key: _tensor(item, originals) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(_tensor(item, originals) for item in value)
     return value
+
+
+def _random(tensor: torch.Tensor) -> torch.Tensor:
+    """The same with numbers, always the same ones: from 0 to 1; zeros, which are an index into everything, if whole."""
+    made = torch.zeros_like(tensor, device="cpu")
+    if tensor.is_floating_point():
+        made.uniform_(generator=torch.Generator().manual_seed(0))
+    return made
 
 
 def _parameters(model: nn.Module) -> list[inspect.Parameter]:

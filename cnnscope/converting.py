@@ -19,12 +19,18 @@ _SHORT = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp64": "flo
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def converting_run(run: Run, device: str, dtype: Any, autocast: Any, channels_last: bool) -> Run:
-    """A run for a device, in a type, with mixed precision, in a memory format.
+def converting_run(
+    run: Run, device: str, dtype: Any, autocast: Any, channels_last: bool, traced_on: str = "meta"
+) -> Run:
+    """A run for a device, in a type, with mixed precision, in a memory format, with or without numbers.
 
     Raises:
-        UnusableInput: an option is not one of those there are.
+        UnusableInput: an option is not one of those there are, or the operators of CUDA are to run on the CPU.
     """
+    if traced_on not in ("meta", "cpu"):
+        raise UnusableInput(f"device_trace={traced_on!r} is no place to run; one of meta, cpu")
+    if traced_on == "cpu" and device != "cpu":
+        raise UnusableInput(f"the operators of {device} cannot run on the CPU; leave out device_trace or the device")
     if device not in DEVICES:
         raise UnusableInput(f"device={device!r} has no operators to record; one of {', '.join(DEVICES)}")
     return run._replace(
@@ -32,6 +38,7 @@ def converting_run(run: Run, device: str, dtype: Any, autocast: Any, channels_la
         dtype=_precision("dtype", dtype, _PRECISIONS),
         autocast=_precision("autocast", autocast, _PRECISIONS[:2]),
         channels_last=bool(channels_last),
+        traced_on=traced_on,
     )
 
 

@@ -51,13 +51,17 @@ class UntraceableModel(CnnscopeError):
     Attributes:
         graph: what was recorded up to the failure, or None when nothing was.
         layer: dotted path of the module whose forward was running.
+        needs_data: it asked for numbers, or for an operator that runs on nothing else: a real run may do.
     The user's own exception is the ``__cause__``.
     """
 
-    def __init__(self, message: str, *, graph: ModelGraph | None = None, layer: str = "") -> None:
+    def __init__(
+        self, message: str, *, graph: ModelGraph | None = None, layer: str = "", needs_data: bool = False
+    ) -> None:
         super().__init__(message)
         self.graph = graph
         self.layer = layer
+        self.needs_data = needs_data
 
 
 class UnknownDevice(CnnscopeError, LookupError):

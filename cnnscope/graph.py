@@ -77,7 +77,8 @@ class Run(NamedTuple):
 
     step: ``first``, or ``steady`` with the gradients and optimizer state of a step before; zero_grad: where it stands;
     foreach: the optimizer works on lists of tensors; device: whose operators were recorded, ``cpu`` or ``cuda``;
-    dtype: what floating-point tensors were turned into; autocast: the lower precision of mixed precision.
+    dtype: what floating-point tensors were turned into; autocast: the lower precision of mixed precision; traced_on:
+    ``meta``, without numbers, or ``cpu``, where random ones decide what depends on numbers.
     Texts are empty and ``step`` is ``first`` where they do not apply.
     """
 
@@ -93,6 +94,7 @@ class Run(NamedTuple):
     dtype: str = ""
     autocast: str = ""
     channels_last: bool = False
+    traced_on: str = "meta"
 
 
 class Parameter(NamedTuple):

@@ -27,8 +27,11 @@ def forward_of(graph: ModelGraph) -> ModelGraph:
         calls=tuple(
             [each._replace(inputs=placing.all(each.inputs), outputs=placing.all(each.outputs)) for each in calls]
         ),
-        run=Run(**{name: getattr(graph.run, name) for name in ("device", "dtype", "autocast", "channels_last")}),
+        run=Run(**{name: getattr(graph.run, name) for name in _OF_ANY_RUN}),
     )
+
+
+_OF_ANY_RUN = ("device", "dtype", "autocast", "channels_last", "traced_on")
 
 
 def _bounds(graph: ModelGraph) -> tuple[int, int]:

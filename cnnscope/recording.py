@@ -108,6 +108,7 @@ class Recorder(TorchDispatchMode):
         self._writers: dict[int, int] = {}
         self._aliased = False
         self._lost: set[int] = set()
+        self._on_meta = originals.device == "meta"
         self._doubles = originals.memo
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
@@ -138,7 +139,7 @@ class Recorder(TorchDispatchMode):
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
-        if not tensor.is_meta:
+        if self._on_host(tensor):
             self.memory.host.add(number)
         known = self._new_value(meta_of(tensor), number, param, not tensor.is_meta)
         self._given[id(tensor)] = known
@@ -170,6 +171,10 @@ class Recorder(TorchDispatchMode):
         tensor._cnnscope = known  # type: ignore[attr-defined]
         return known
 
+    def _on_host(self, tensor: torch.Tensor) -> bool:
+        """Whether it is on the CPU wherever the model is. In a run on the CPU nobody can tell."""
+        return self._on_meta and not tensor.is_meta
+
     def _is_known(self, tensor: torch.Tensor) -> bool:
         known = tensor.__dict__.get("_cnnscope") or self._given.get(id(tensor))
         return known is not None and known.run == self.run
@@ -187,7 +192,7 @@ class Recorder(TorchDispatchMode):
         number = self.memory.at.get(storage._cdata)
         if number is None:
             number = self.memory.allocated(storage, storage.nbytes(), kind, -1)
-            if not tensor.is_meta:
+            if self._on_host(tensor):
                 self.memory.host.add(number)
             tensor._cnnscope = self._new_value(meta_of(tensor), number, -1, not tensor.is_meta)  # type: ignore[attr-defined]
             self.value_names[tensor._cnnscope.value] = name  # type: ignore[attr-defined]
@@ -368,7 +373,7 @@ class Recorder(TorchDispatchMode):
         before = self.memory.at.get(storage._cdata)
         if before is None:
             before, param = self.memory.allocated(storage, storage.nbytes()), -1
-            if not out.is_meta:
+            if self._on_host(out):
                 self.memory.host.add(before)
         else:
             param = next((known.param for known in inputs if known.storage == before), -1)

@@ -1,7 +1,7 @@
 """A copy of a model that weighs nothing: the same modules, with every tensor on the meta device.
 
-The user's model is read and never written. What the copy's forward stores on itself (caches, counters) stays
-on the copy.
+Where a forward asks for numbers, a copy with the model's own ones takes its place. The user's model is read and never
+written. What the copy's forward stores on itself (caches, counters) stays on the copy.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .errors import UnusableInput
+
 Memo = dict[int, Any]
 
 _ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size))
@@ -23,9 +25,13 @@ _CONTAINERS = frozenset((dict, OrderedDict, list, set))
 
 
 class Originals:
-    """What has been copied: the copy by ``id`` of each original, and the original tensors that have data."""
+    """What has been copied: the copy by ``id`` of each original, and the original tensors that have data.
 
-    def __init__(self, model: nn.Module) -> None:
+    device: where the copies are, ``meta`` or ``cpu``. On the CPU they have the data, and nobody asks the originals.
+    """
+
+    def __init__(self, model: nn.Module, device: str = "meta") -> None:
+        self.device = device
         self.memo: Memo = {}
         self.with_data: list[torch.Tensor] = []
         self._model = model
@@ -36,10 +42,10 @@ class Originals:
         """The copy of a tensor, also of one on meta: the forward may change its shape or its flags."""
         twin = self.memo.get(id(tensor))
         if twin is None:
-            twin = on_meta(tensor)
+            twin = on_meta(tensor) if self.device == "meta" else with_data(tensor)
             if type(tensor) is not nn.Parameter and is_lazy(tensor):
                 self.lazy = True
-            elif not tensor.is_meta:
+            elif self.device == "meta" and not tensor.is_meta:
                 self.with_data.append(tensor)
             self.memo[id(tensor)] = twin
         return twin
@@ -67,12 +73,15 @@ class Originals:
                 self._register(item)
 
 
-def stand_in(model: nn.Module) -> tuple[nn.Module, Originals]:
-    """The weightless copy of ``model``, and what it was copied from.
+def stand_in(model: nn.Module, device: str = "meta") -> tuple[nn.Module, Originals]:
+    """The weightless copy of ``model``, or one with its numbers on the CPU, and what it was copied from.
 
     Attributes that cannot be copied (locks, open files) are shared.
+
+    Raises:
+        UnusableInput: the numbers are asked for, and the model has none.
     """
-    originals = Originals(model)
+    originals = Originals(model, device)
     return _clone(model, originals), originals
 
 
@@ -83,7 +92,27 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
         return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return tensor.detach().to("meta")
-    bare = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return _like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"))
+
+
+def with_data(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same class and with the same numbers in memory of its own on the CPU.
+
+    Raises:
+        UnusableInput: it is on the meta device.
+    """
+    if is_lazy(tensor):
+        lazy: Any = type(tensor)
+        return lazy(requires_grad=tensor.requires_grad, device="cpu", dtype=tensor.dtype)
+    if tensor.is_meta:
+        raise UnusableInput(
+            f"a tensor of shape {tuple(tensor.shape)} in the model is on the meta device and has no numbers\n"
+            "make the model on the CPU to trace it there"
+        )
+    return _like(tensor, tensor.detach().to("cpu", copy=True))
+
+
+def _like(tensor: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
     if isinstance(tensor, nn.Parameter):
         bare = torch.Tensor._make_subclass(type(tensor), bare, tensor.requires_grad)
         if tensor.__dict__:
@@ -101,11 +130,11 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
         return _clone(module._orig_mod, originals)  # type: ignore[arg-type]
     cls = type(module)
     if isinstance(module, torch.jit.ScriptModule):
-        memo[id(module)] = _scripted(module)
+        memo[id(module)] = _scripted(module, originals.device)
         return memo[id(module)]
     if _copies_itself(cls):
         originals.register_all()
-        return copy.deepcopy(module, memo).to("meta")
+        return copy.deepcopy(module, memo).to(originals.device)
     twin = cls.__new__(cls)
     memo[id(module)] = twin
     attributes = twin.__dict__
@@ -126,14 +155,14 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     return twin
 
 
-def _scripted(module: torch.jit.ScriptModule) -> nn.Module:
+def _scripted(module: torch.jit.ScriptModule, device: str) -> nn.Module:
     """A script module lives in C++ and is copied by its own serialisation, which can leave the data behind."""
     stored = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # for whoever made the module, not for whoever counts it
         torch.jit.save(module, stored)
         stored.seek(0)
-        return torch.jit.load(stored, map_location="meta")
+        return torch.jit.load(stored, map_location=device)
 
 
 def _copied(value: Any, originals: Originals) -> Any:

@@ -36,12 +36,12 @@ from .literals import literal_call
 class Target(NamedTuple):
     """A model that was loaded.
 
-    default_input: the shapes that it is known to take, None where nobody says; dtypes: their types, where they are
-    not all float32.
+    default_input: the shapes that it is known to take, None where nobody says, a list of shapes for a list of tensors;
+    dtypes: their types, where they are not all float32.
     """
 
     model: nn.Module
-    default_input: tuple[Shape, ...] | None
+    default_input: tuple[Shape | list[Shape], ...] | None
     name: str
     dtypes: tuple[str, ...] = ()
 

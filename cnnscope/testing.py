@@ -67,7 +67,10 @@ def graph_of(model: Any, input: Any = None, **options: Any) -> ModelGraph:
     found = load(model)
     if input is None and found.default_input:
         types = found.dtypes or ["float32"] * len(found.default_input)
-        input = tuple(tensor(shape, dtype) for shape, dtype in zip(found.default_input, types, strict=True))
+        input = tuple(
+            [tensor(each, dtype) for each in shape] if isinstance(shape, list) else tensor(shape, dtype)
+            for shape, dtype in zip(found.default_input, types, strict=True)
+        )
     return trace(found.model, input, name=found.name, **options)
 
 

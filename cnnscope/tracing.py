@@ -38,6 +38,7 @@ def trace(
     dtype: str | torch.dtype | None = None,
     autocast: str | torch.dtype | None = None,
     channels_last: bool = False,
+    device_trace: str = "meta",
     name: str = "",
 ) -> ModelGraph:
     """Record one run of ``model``: every ATen operator that the eager program calls, without computing.
@@ -69,6 +70,8 @@ def trace(
         autocast: mixed precision, ``float16`` or ``bfloat16``: forward and loss run under ``torch.autocast``, the
             backward pass outside of it; no gradient scaler. A model's own ``torch.autocast`` takes effect as it stands.
         channels_last: weights and inputs of four or five dimensions with the channels innermost in memory.
+        device_trace: ``meta`` runs without numbers. ``cpu`` runs a copy of the model for real, for forwards that depend
+            on numbers: its own weights, and random inputs where only shapes are given. It takes time and memory.
         name: what to call the graph; by default the class of the model.
 
     Raises:
@@ -86,7 +89,7 @@ def trace(
         )
     elif optimizer is not None or loss is not None:
         raise UnusableInput("an optimizer or a loss belongs to a training step: trace(..., train=True)")
-    run = converting_run(run, device, dtype, autocast, channels_last)
+    run = converting_run(run, device, dtype, autocast, channels_last, device_trace)
     name = name or type(model).__name__
     job = _Job(model, kwargs or {}, name, run, optimizer, loss)
     with without_collection():
@@ -123,7 +126,7 @@ class _Job(NamedTuple):
     def traced(self, input: Any) -> ModelGraph:
         run = self.run
         with surroundings_kept(self.model.modules(), run.train, run.device):
-            twin, originals = stand_in(self.model)
+            twin, originals = stand_in(self.model, run.traced_on)
             set_modes(twin, run.train)
             args, keywords = arguments_of(twin, input, self.kwargs, originals)
             if originals.lazy:
@@ -194,8 +197,9 @@ def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_o
         reached = f"after {last.name} -> {', '.join(str(value.shape) for value in last.outputs)}"
     else:
         reached = f"with input {graph.input_text or 'nothing'}"
-    message = f"{type(error).__name__}: {lines[0]}\n{where}, {reached}\n{_way_out(error)}"
-    return UntraceableModel(message, graph=graph, layer=call.module)
+    needs_data = graph.run.traced_on == "meta" and any(sign in str(error) for sign in _DATA_NEEDED)
+    message = f"{type(error).__name__}: {lines[0]}\n{where}, {reached}\n{_NUMBERS if needs_data else _way_out(error)}"
+    return UntraceableModel(message, graph=graph, layer=call.module, needs_data=needs_data)
 
 
 _DATA_NEEDED = (
@@ -207,6 +211,10 @@ _DATA_NEEDED = (
     "to numpy",
     "Tensor.cpu()",
 )
+_NUMBERS = (
+    "the forward asks for the values of a tensor, which a trace does not have: trace it in a real run (--device-trace "
+    "cpu, trace(..., device_trace='cpu')), or let it depend on shapes alone"
+)
 
 
 def _way_out(error: Exception) -> str:
@@ -214,8 +222,6 @@ def _way_out(error: Exception) -> str:
         return "batch norm cannot train on one value a channel: give a larger batch (--batch-size 2) or a larger input"
     if "modified by an inplace operation" in str(error):
         return "an in-place operator overwrites what the backward pass needs: set inplace=False there, or copy first"
-    if any(sign in str(error) for sign in _DATA_NEEDED):
-        return "the forward asks for the values of a tensor, which a trace does not have: let it depend on shapes alone"
     if isinstance(error, (ValueError, TypeError, RuntimeError, IndexError)):
         return "check that the input's shape and dtype are what this layer takes (--input, or trace(model, input))"
     return "run the model once by itself with the same input; the trace calls the same forward"

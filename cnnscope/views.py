@@ -215,7 +215,7 @@ class _Joined:
 
     def table(self, title: str, rows: list[Any], row_type: type, graph: ModelGraph) -> Table[Any]:
         """The rows with their total, whose depth and receptive field are those of the network's first output."""
-        notes = [*self.notes, *(_step_notes(graph) if graph.train else ())]
+        notes = [*self.notes, *_run_notes(graph)]
         found = table(title, rows, row_type, model=graph.name, input=graph.input_text, notes=tuple(notes))
         end = _last_op(graph)
         field = self.fields[end.name] if end and end.name in self.fields else None
@@ -240,8 +240,10 @@ class _Joined:
         }
 
 
-def _step_notes(graph: ModelGraph) -> list[str]:
-    """What each phase of a training step costs, and what the step is."""
+def _run_notes(graph: ModelGraph) -> list[str]:
+    """What was run, where it is no plain inference; of a training step also what each phase costs."""
+    if not graph.train:
+        return [f"run         {note}" for note in assumptions(graph.run)[1:]]
     phases = by_phase(graph)
     parts = [
         f"{row.name} {si(row.macs)} MACs" + ("" if row.name == "forward" or not row.ratio else f" ({row.ratio:.2f}x)")

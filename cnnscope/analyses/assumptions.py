@@ -12,6 +12,8 @@ def assumptions(run: Run) -> tuple[str, ...]:
     found = [_step(run)] if run.train else ["inference in eval mode, without gradients"]
     if run.dtype or run.autocast or run.channels_last:
         found.append(_formats(run))
+    if run.traced_on == "cpu":
+        found.append("traced in a real run on the CPU: what depends on numbers is as random ones have it")
     return tuple(found)
 
 

@@ -36,6 +36,21 @@ def picked_backward(op: Op) -> Cost:
     return Cost(flops=2 * target, read=chosen)
 
 
+def aligned(op: Op) -> Cost:
+    """ctc_loss: for each frame and place in the labels the logarithm of a sum of three, added to a log-probability.
+
+    Largest of three (2), differences (3), exponentials (3), sums (2), logarithm (1), and back (2).
+    """
+    return Cost(flops=13 * op.outputs[1].numel)
+
+
+def aligned_backward(op: Op) -> Cost:
+    """The same from the end; both directions added up by class (5), and the gradient of each log-probability (3)."""
+    alpha, probabilities = op.input("log_alpha"), op.input("log_probs")
+    assert alpha is not None and probabilities is not None, f"{op.name} lacks an input"
+    return Cost(flops=18 * alpha.numel + 3 * probabilities.numel)
+
+
 def _targets(op: Op) -> tuple[int, int]:
     """How many targets there are; bytes of them, and of one number for each."""
     target = op.input("target")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..graph import Op, Storage, Value
 from . import backward_rules as backward
+from . import detection_rules as detection
 from . import loss_rules as losses
 from . import op_rules as rules
 from . import optimizer_rules as optimizers
@@ -43,7 +44,10 @@ def work(op: Op, storages: Sequence[Storage]) -> Work | None:
     found = rule(op)
     if found is None:
         return None
-    macs, flops, read, written = found(op)
+    cost = found(op)
+    if cost is None:
+        return None
+    macs, flops, read, written = cost
     # A kernel of a fused graph also computes what it took in.
     flops += op.attrs.get("fused_flops", 0)
     return Work(macs, flops, _moved(read, op, op.inputs, storages), _moved(written, op, op.outputs, storages))
@@ -141,6 +145,9 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
         _scaled_dot_product_attention_math _scaled_dot_product_fused_attention_overrideable
     """),
     (rules.distances, "_cdist_forward _euclidean_dist"),
+    (detection.suppressed, "nms"),
+    (detection.aligned, "roi_align"),
+    (detection.deformed, "deform_conv2d"),
     (backward.convolution, "convolution_backward convolution_backward_overrideable"),
     (backward.attention, """
         _scaled_dot_product_flash_attention_backward _scaled_dot_product_efficient_attention_backward
@@ -189,6 +196,8 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
     (backward.sampled(3), "grid_sampler_3d_backward"),
     (losses.picked, "nll_loss_forward nll_loss2d_forward"),
     (losses.picked_backward, "nll_loss_backward nll_loss2d_backward"),
+    (losses.aligned, "_ctc_loss"),
+    (losses.aligned_backward, "_ctc_loss_backward"),
     (losses.pointwise(2), "mse_loss"),
     (losses.pointwise_backward(3), "mse_loss_backward"),
     # Difference, absolute value and comparison; the square or the line.

@@ -28,7 +28,7 @@ class Cost(NamedTuple):
     written: Moved = None
 
 
-Rule = Callable[[Op], Cost]
+Rule = Callable[[Op], Cost | None]
 
 
 # -- no arithmetic ----------------------------------------------------------------------------------------------------

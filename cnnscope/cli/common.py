@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from .. import caching
+from ..errors import UntraceableModel
 from .inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
 
 _CACHE = "cnnscope.cache"  # in the context of a command: whether it may use the cache
+_DEVICE_TRACE = "cnnscope.device_trace"  # and where models run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,27 +55,54 @@ class Traced:
     @cached_property
     def loaded(self) -> Loaded:
         """The model, which a graph from the cache comes without."""
+        return self._load("meta")
+
+    def _load(self, device: str) -> Loaded:
         with _torch():
             from ..targets import load
 
-            found = load(self.target)
+            found = load(self.target, device)
             inputs = chosen(self._inputs, found.default_input, self._batch_size, self.target, found.dtypes)
             args, kwargs = arguments(inputs)
         return Loaded(found.model, args[0] if len(args) == 1 else args or None, dict(kwargs), found.name)
 
     def _trace(self) -> ModelGraph:
+        where = _device_trace()
+        if where == "cpu":
+            return self._traced(self._load("cpu"), device_trace="cpu")
+        try:
+            return self._traced(self.loaded)
+        except UntraceableModel as error:
+            if where == "meta" or not error.needs_data or not _has_room(self.loaded.model):
+                raise
+        say(f"{self.loaded.name} asks for numbers: traced in a real run on the CPU (--device-trace meta does not)")
+        return self._traced(self._load("cpu"), device_trace="cpu")
+
+    def _traced(self, loaded: Loaded, **options: Any) -> ModelGraph:
         with _torch():
             from ..tracing import trace
 
-            model, input_, kwargs, name = self.loaded
-            return trace(model, input_, kwargs=kwargs, name=name, **self._run)
+            model, input_, kwargs, name = loaded
+            return trace(model, input_, kwargs=kwargs, name=name, **self._run, **options)
 
     def _key(self) -> str | None:
         """What the cache keeps the graph under. Which input is the default one needs no telling: the model says it."""
         if not cached():
             return None
         given = chosen(self._inputs, None, self._batch_size, self.target) if self._inputs else None
-        return caching.key(self.target, given, batch=self._batch_size, **self._run)
+        options: dict[str, Any] = {**self._run}
+        if _device_trace() != "auto":
+            options["device_trace"] = _device_trace()
+        return caching.key(self.target, given, batch=self._batch_size, **options)
+
+
+def _has_room(model: Any) -> bool:
+    """Whether weights, and as much again three times, fit into the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # a system that does not say
+        return True
+    return 4 * sum(each.numel() * each.element_size() for each in model.parameters()) < int(free)
 
 
 @contextlib.contextmanager
@@ -100,15 +129,34 @@ without_cache = click.option(
 )
 
 
+def _take_device_trace(context: click.Context, _: click.Parameter, where: str) -> None:
+    context.meta[_DEVICE_TRACE] = where
+
+
+with_device_trace = click.option(
+    "--device-trace",
+    type=click.Choice(["auto", "meta", "cpu"]),
+    default="auto",
+    expose_value=False,
+    callback=_take_device_trace,
+    help="meta: without numbers. cpu: a real run, with random weights. auto: cpu where MODEL asks for numbers.",
+)
+
+
+def _device_trace() -> str:
+    return str(click.get_current_context().meta.get(_DEVICE_TRACE, "auto"))
+
+
 def cached() -> bool:
     """Whether the command that runs may use the cache."""
     return bool(click.get_current_context().meta.get(_CACHE, True))
 
 
 def takes_model(command: F) -> F:
-    """MODEL, --input, --batch-size, --no-cache, --traceback."""
+    """MODEL, --input, --batch-size, --device-trace, --no-cache, --traceback."""
     for option in (
         without_cache,
+        with_device_trace,
         click.option("--traceback", is_flag=True, expose_value=False, hidden=True),
         click.option(
             "--batch-size",
