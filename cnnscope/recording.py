@@ -40,6 +40,7 @@ _READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 _COPY_TO = torch.ops.aten._to_copy.default
 _LIFT = torch.ops.aten.lift_fresh.default
 _SPECIAL = frozenset((_READ_NUMBER, _COPY_TO, _LIFT))
+_DOUBLE = "_cnnscope_double"
 _OF_ONE_TYPE = frozenset(("convolution", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"))
 _runs = 0
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
@@ -110,6 +111,8 @@ class Recorder(TorchDispatchMode):
         self._lost: set[int] = set()
         self._on_meta = originals.device == "meta"
         self._doubles = originals.memo
+        self._copies: set[int] | None = None
+        self._moves = originals.device == "meta" and device != "cpu"
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
         self._sharing: dict[int, set[int]] = {}
@@ -155,12 +158,14 @@ class Recorder(TorchDispatchMode):
         known = tensor.__dict__.get("_cnnscope") or self._given.get(id(tensor))
         if known is not None and known.run == self.run:
             return known
-        double = self._doubles.get(id(tensor))
+        double = self._double_of(tensor)
         if double is not None and double is not tensor:
             return self.known(double)
         # A tensor that no recorded operator returned: an alias made in C++, or one that was there before.
         storage = self.memory.at.get(_storage(tensor, "a tensor")._cdata)
         if storage is None:
+            if self._is_made(tensor):
+                return self._lifted(tensor)
             kind = "param" if isinstance(tensor, nn.Parameter) else "constant"
             return self.give(tensor, f"{kind}{len(self._given)}", kind)
         meta = meta_of(tensor)
@@ -169,6 +174,22 @@ class Recorder(TorchDispatchMode):
             self._aliased = True
             known = self._new_value(meta, storage)._replace(written=-1, real=not tensor.is_meta)
         tensor._cnnscope = known  # type: ignore[attr-defined]
+        return known
+
+    def _is_made(self, tensor: torch.Tensor) -> bool:
+        """Whether ``torch.tensor(..., device=x.device)`` made it: on meta that calls no operator, elsewhere a lift."""
+        if not (self._on_meta and tensor.is_meta) or isinstance(tensor, nn.Parameter):
+            return False
+        if self._copies is None:
+            self._copies = {id(each) for each in self._doubles.values()}
+        return id(tensor) not in self._copies
+
+    def _lifted(self, tensor: torch.Tensor) -> Known:
+        """The value of such a tensor, made where it is first met."""
+        storage = tensor.untyped_storage()
+        known = self._new_value(meta_of(tensor), self.memory.allocated(storage, storage.nbytes()))
+        tensor._cnnscope = known  # type: ignore[attr-defined]
+        self._record(signature_of(function_of(_LIFT), (), {}), [], (known.value,))
         return known
 
     def _on_host(self, tensor: torch.Tensor) -> bool:
@@ -222,8 +243,11 @@ class Recorder(TorchDispatchMode):
                 return self._read_data(func, args[0])
             if func is _LIFT and not self._is_known(args[0]):  # torch.tensor(...): memory that is new here
                 return self._ask_torch(func, signature_of(function, (), {}), args, kwargs, None, [])
-            if func is _COPY_TO and args[0].is_meta and kwargs.get("device") is not None:
-                kwargs = {**kwargs, "device": _META}  # x.cpu(): what has no data has none there either
+            if func is _COPY_TO and kwargs.get("device") is not None:
+                if args[0].is_meta:
+                    kwargs = {**kwargs, "device": _META}  # x.cpu(): what has no data has none there either
+                elif self._stays(args[0], kwargs):
+                    return self._double(args[0])
         elif func.namespace == "profiler":
             return func(*args, **kwargs)  # a mark for a profiler, not an operator
         key: list[Any] = [func]
@@ -457,16 +481,27 @@ class Recorder(TorchDispatchMode):
         lost = any(known.storage in self._lost or not known.real for known in inputs)
         return pytree.tree_map_only(torch.Tensor, self._double, (args, kwargs)) if lost else (args, kwargs)
 
+    def _stays(self, tensor: torch.Tensor, options: Any) -> bool:
+        """Whether ``tensor.to(x.device)`` is the tensor itself where the model is on the CPU, too."""
+        same = options.get("dtype") in (None, tensor.dtype) and options.get("memory_format") is None
+        return same and not self._moves and options["device"] == _META
+
+    def _double_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The tensor without data that stands for one of the model, or in this run for one with data."""
+        double: torch.Tensor | None = tensor.__dict__.get(_DOUBLE)
+        return double if double is not None and self._is_known(double) else self._doubles.get(id(tensor))
+
     def _double(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor without data for one with data. It lives as long, and keeps the memory of the other alive."""
         if tensor.is_meta:
             return tensor
-        double = self._doubles.get(id(tensor))
+        double = self._double_of(tensor)
         if double is None:
             known = self.known(tensor)
             double = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
             double._cnnscope = known._replace(real=False)  # type: ignore[attr-defined]
-            self._doubles[id(tensor)] = double
-            self.constants.append(tensor)  # keeps its id from being given to another tensor
+            double._cnnscope_memory = tensor.untyped_storage()  # type: ignore[attr-defined]
+            setattr(tensor, _DOUBLE, double)
             tensor.__dict__.pop("_cnnscope", None)  # from now on the double knows
             self._given.pop(id(tensor), None)
         return double
