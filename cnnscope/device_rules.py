@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from .backward_metas import BACKWARD_RULES
 from .fastmeta import RULES, Results
-from .layouts import Meta, channels_last, contiguous, in_format, is_dense, like
+from .layouts import Holding, Meta, channels_last, contiguous, in_format, is_dense, like
 
 _aten = torch.ops.aten
 _HALVES = (torch.float16, torch.bfloat16)
@@ -35,7 +36,7 @@ def _batch_norm(device: str) -> Any:
         x: Meta, w: Meta | None, b: Meta | None, mean: Meta | None, var: Meta | None, training: bool, *_: Any
     ) -> Results:
         """Per channel; outside training CPU kernels return no statistics."""
-        if len(x.shape) < 2 or not is_dense(x) or not x.dtype.is_floating_point:
+        if len(x.shape) < 2 or not x.dtype.is_floating_point or (device == "cuda" and not is_dense(x)):
             return None
         channels = (x.shape[1],)
         if any(given is not None and given.shape != channels for given in (w, b, mean, var)):
@@ -105,6 +106,105 @@ def _dropout(x: Meta, *_: Any) -> Results:
     return [x, x._replace(dtype=torch.bool)] if is_dense(x) and x.dtype.is_floating_point else None
 
 
+def _made(shape: tuple[int, ...], dtype: torch.dtype, elements: int = 0) -> Holding:
+    """A row-major tensor in memory that was made for so many elements, if those are more."""
+    return Holding(Meta(shape, contiguous(shape), dtype), max(math.prod(shape), elements) * dtype.itemsize)
+
+
+def _windows(x: Meta, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Results:
+    """im2col of [N, C, H, W]. The CPU begins with a result of the input's size, and memory does not shrink."""
+    if len(x.shape) != 4 or 0 in x.shape:
+        return None
+    rooms = [x.shape[i + 2] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1 for i in range(2)]
+    if min(rooms) < 0 or min(stride) < 1:
+        return None
+    count = math.prod(room // step + 1 for room, step in zip(rooms, stride, strict=True))
+    return [_made((x.shape[0], x.shape[1] * math.prod(kernel), count), x.dtype, math.prod(x.shape))]
+
+
+def _from_windows(x: Meta, size: Any, kernel: Any, *_: Any) -> Results:
+    """col2im to [N, C, *size], in memory that begins as large as the input's."""
+    if len(x.shape) != 3 or 0 in x.shape or x.shape[1] % math.prod(kernel):
+        return None
+    return [_made((x.shape[0], x.shape[1] // math.prod(kernel), *size), x.dtype, math.prod(x.shape))]
+
+
+def _shuffled(x: Meta, groups: int) -> Results:
+    return [Meta(x.shape, contiguous(x.shape), x.dtype)] if len(x.shape) > 2 and x.shape[1] % groups == 0 else None
+
+
+def _weight_norm(v: Meta, g: Meta, *_: Any) -> Results:
+    """The norms of halves are kept in float32."""
+    norms = torch.float32 if v.dtype in _HALVES else g.dtype
+    return [Meta(v.shape, contiguous(v.shape), v.dtype), g._replace(dtype=norms)]
+
+
+def _embedding_bag(
+    w: Meta, indices: Meta, offsets: Meta, by_count: bool = False, mode: int = 0, sparse: bool = False,
+    factors: Meta | None = None, with_last: bool = False, padding: int = -1,
+) -> Results:  # fmt: skip
+    """Sum (0), mean (1) or maximum (2), as EmbeddingBag.cpp has it; the bag of each index needs one number more."""
+    bags = offsets.shape[0] - with_last
+    if len(w.shape) != 2 or len(indices.shape) != 1 or bags < 0:
+        return None
+    plain = w.stride[1] == 1 and (factors is None or factors.stride == (1,)) and padding < 0
+    fast = mode == 0 and plain and w.dtype in (torch.float32, *_HALVES)
+    of_each = _made((0,) if fast else indices.shape, indices.dtype, 0 if fast else indices.shape[0] + 1)
+    most = _made((bags, w.shape[1]) if mode == 2 else (bags,), indices.dtype)
+    return [_made((bags, w.shape[1]), w.dtype), of_each, _made((bags,), indices.dtype), most]
+
+
+def _adaptive(x: Meta, sizes: Any) -> Results:
+    """A pool to so many places along each of the last dimensions."""
+    if len(x.shape) != len(sizes) + 2 or 0 in x.shape:
+        return None
+    return [like(x, (*x.shape[:2], *sizes))]
+
+
+def _padded(x: Meta, widths: Any) -> Results:
+    """Reflection or replication along the last dimensions; ``widths`` begins with the last one."""
+    rank = len(widths) // 2
+    if len(x.shape) != rank + 2 or 0 in x.shape:
+        return None
+    sizes = [size + sum(widths[2 * i : 2 * i + 2]) for i, size in zip(reversed(range(rank)), x.shape[2:], strict=True)]
+    if min(*sizes, *widths, 1) < 0 or max(widths) >= min(x.shape[2:]):
+        return None
+    return [like(x, (*x.shape[:2], *sizes))]
+
+
+def _layer_norm_backward(grad: Meta, x: Meta, normalized: Any, mean: Meta, rstd: Meta, *rest: Any) -> Results:
+    """The input's gradient is row-major, however the input lies."""
+    params, wanted = rest[:2], rest[2]
+    if not x.dtype.is_floating_point or any(wanted[i + 1] and params[i] is None for i in range(2)):
+        return None
+    metas = (Meta(x.shape, contiguous(x.shape), x.dtype), *params)
+    return [meta if want else None for meta, want in zip(metas, wanted, strict=True)]
+
+
+def _power_of_number(base: Any, x: Meta) -> Results:
+    """Row-major, however the exponents lie."""
+    if not x.dtype.is_floating_point or isinstance(base, complex):
+        return None
+    return [Meta(x.shape, contiguous(x.shape), x.dtype)]
+
+
+_ON_CPU: dict[Any, Any] = {
+    _aten.im2col.default: _windows,
+    _aten.col2im.default: _from_windows,
+    _aten.channel_shuffle.default: _shuffled,
+    _aten._adaptive_avg_pool2d.default: _adaptive,
+    _aten._adaptive_avg_pool3d.default: _adaptive,
+    _aten.replication_pad2d.default: _padded,
+    _aten.replication_pad3d.default: _padded,
+    _aten.reflection_pad2d.default: _padded,
+    _aten.reflection_pad3d.default: _padded,
+    _aten.native_layer_norm_backward.default: _layer_norm_backward,
+    _aten.pow.Scalar: _power_of_number,
+    _aten._weight_norm_interface.default: _weight_norm,
+    _aten._embedding_bag.default: _embedding_bag,
+    _aten._embedding_bag_forward_only.default: _embedding_bag,
+}
+
 DEVICE_RULES: dict[str, dict[Any, Any]] = {
     device: {
         **RULES,
@@ -119,3 +219,4 @@ DEVICE_RULES: dict[str, dict[Any, Any]] = {
     }
     for device in ("cpu", "cuda")
 }
+DEVICE_RULES["cpu"].update(_ON_CPU)

@@ -10,13 +10,23 @@ import math
 from typing import Any
 
 import torch
-from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from . import attention
 from .interception import Interception, Kernel
+from .layouts import Meta, suggests_channels_last
 
 _aten = torch.ops.aten
+_C: Any = torch._C
+_IN_PLACE_OR_VIEW = _C.DispatchKey.ADInplaceOrView
 _LARGEST_INDEX = 2**31 - 1
+
+
+def _format(x: torch.Tensor) -> torch.memory_format:
+    """What ``suggest_memory_format`` of c10 answers; the one of torch's meta kernels is another."""
+    if not suggests_channels_last(Meta(tuple(x.shape), x.stride(), x.dtype)):
+        return torch.contiguous_format
+    return torch.channels_last if x.dim() == 4 else torch.channels_last_3d
 
 
 def _dropout(below: Kernel, x: torch.Tensor, p: float, train: bool) -> Any:
@@ -40,7 +50,7 @@ def _batch_norm(
     if not (typed and tracked and sized):
         return below(x, weight, bias, mean, var, training, *rest)
     rows = [each if each is None else each.contiguous() for each in (weight, bias, mean, var)]
-    dense = x.contiguous(memory_format=suggest_memory_format(x))
+    dense = x.contiguous(memory_format=_format(x))
     return _aten.cudnn_batch_norm(dense, *rows, training, momentum, eps)[0]
 
 
@@ -61,13 +71,49 @@ def _group_norm(
     """On the CPU channels may stay innermost; elsewhere, and so on meta, the input is copied."""
     if not x.is_meta or x.is_contiguous() or x.shape[1] % groups:
         return below(x, groups, weight, bias, eps, *rest)
-    dense = x.contiguous(memory_format=suggest_memory_format(x))
+    dense = x.contiguous(memory_format=_format(x))
     rows = [each if each is None else each.contiguous() for each in (weight, bias)]
     return _aten.native_group_norm(dense, *rows, *x.shape[:2], math.prod(x.shape[2:]), groups, eps)[0]
 
 
+def _scalar_tensor(below: Kernel, value: Any, **options: Any) -> Any:
+    """``x[i] = value``, whose number elsewhere becomes a tensor on x's device, lifts one on the CPU.
+
+    Python's binding makes it below autograd, as no other caller does; but for what the recorder takes apart.
+    """
+    on_meta = torch.device(options.get("device") or "cpu").type == "meta"
+    if not on_meta or not _C._dispatch_tls_is_dispatch_key_excluded(_IN_PLACE_OR_VIEW):
+        return below(value, **options)
+    if getattr(_get_current_dispatch_mode(), "taking_apart", 0):
+        return below(value, **options)
+    with _disable_current_modes():
+        number = torch.scalar_tensor(value, dtype=options.get("dtype"))
+    return _aten.lift_fresh(number)
+
+
+def _one_hot(below: Kernel, x: torch.Tensor, classes: int = -1) -> Any:
+    """``one_hot`` in ATen's Onehot.cpp for devices with data, but for its look at the smallest and largest class."""
+    if not x.is_meta or classes <= 0 or x.numel() == 0:
+        return below(x, classes)
+    torch.aminmax(x)
+    found = torch.zeros((*x.shape, classes), dtype=x.dtype, device=x.device)
+    return found.scatter_(-1, x.unsqueeze(-1), 1)
+
+
+def _mish_backward(below: Kernel, grad: torch.Tensor, x: torch.Tensor) -> Any:
+    """One kernel, where meta has it taken apart."""
+    with _C._AutoDispatchBelowAutograd(), FLAVOURS["cpu"].passed():
+        return _aten.mish_backward(grad, x)
+
+
 def _on_cpu() -> dict[str, Kernel]:
-    return {"scaled_dot_product_attention": attention.on_cpu, "group_norm": _group_norm}
+    return {
+        "scaled_dot_product_attention": attention.on_cpu,
+        "group_norm": _group_norm,
+        "scalar_tensor": _scalar_tensor,
+        "one_hot": _one_hot,
+        "mish_backward": _mish_backward,
+    }
 
 
 def _on_cuda() -> dict[str, Kernel]:

@@ -104,6 +104,7 @@ class Recorder(TorchDispatchMode):
         self.constants: list[torch.Tensor] = []
         self.call = 0
         self.failed_op = ""
+        self.taking_apart = 0
         self.lineage = Lineage(self.records, self.params) if training else None
         self._given: dict[int, Known] = {}
         self._writers: dict[int, int] = {}
@@ -235,7 +236,11 @@ class Recorder(TorchDispatchMode):
         if function.decomposes:
             # Under inference_mode composite functions arrive whole; everywhere else they have been taken apart.
             with self:
-                result = func.decompose(*args, **kwargs)
+                self.taking_apart += 1
+                try:
+                    result = func.decompose(*args, **kwargs)
+                finally:
+                    self.taking_apart -= 1
             if result is not NotImplemented:
                 return result
         if func in _SPECIAL:

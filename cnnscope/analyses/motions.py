@@ -34,8 +34,8 @@ class Motion(NamedTuple):
         return self.advance == 0 and len(self.lows) == 1
 
     def at(self, index: int) -> tuple[Place, Place]:
-        """low and high at an index, which may lie beyond the ends."""
-        if self.advance is None:
+        """low and high at an index, which may lie beyond the ends; of nothing everything lies beyond them."""
+        if self.advance is None or not self.lows:
             return (self.lows[index], self.highs[index]) if 0 <= index < self.size else (NOWHERE, -NOWHERE)
         turn, rest = divmod(index, len(self.lows))
         return self.lows[rest] + self.advance * turn, self.highs[rest] + self.advance * turn
@@ -48,6 +48,8 @@ class Motion(NamedTuple):
 
     def span(self) -> tuple[Place, Place]:
         """The lowest low and the highest high of all indices."""
+        if not self.size:
+            return NOWHERE, -NOWHERE
         if self.advance is None:
             return min(self.lows), max(self.highs)
         period = len(self.lows)

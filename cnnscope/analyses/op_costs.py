@@ -87,7 +87,7 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
         view_copy expand_copy permute_copy slice_copy select_copy tril triu diag_embed masked_select
         rot90 _pin_memory upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
         _upsample_nearest_exact2d _upsample_nearest_exact3d nonzero repeat_interleave bucketize one_hot
-        slice_scatter select_scatter as_strided_scatter diagonal_scatter block_diag _local_scalar_dense
+        slice_scatter select_scatter as_strided_scatter diagonal_scatter block_diag _local_scalar_dense complex
     """),
     (rules.overwritten, "copy_"),
     (rules.looked_up, "index _unsafe_index index_select gather embedding take"),
@@ -97,7 +97,7 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
     (rules.pointwise, """
         hardswish hardsigmoid hardtanh relu relu6 sigmoid tanh gelu silu elu selu leaky_relu mish where
         masked_fill clamp clamp_min clamp_max bernoulli cumsum cumprod cummax cummin logcumsumexp softshrink
-        hardshrink threshold prelu _prelu_kernel glu searchsorted multinomial rrelu_with_noise
+        hardshrink threshold floor_divide prelu _prelu_kernel glu searchsorted multinomial rrelu_with_noise
         log_sigmoid_forward col2im max_unpool2d max_unpool3d
     """),
     (optimizers.single, "add sub rsub addcmul addcdiv lerp"),
