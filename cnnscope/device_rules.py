@@ -58,7 +58,7 @@ def _gradients(x: Meta, dtype: torch.dtype, wanted: Any) -> Results:
 
 def _batch_norm_backward(device: str) -> Any:
     def rule(grad: Meta, x: Meta, w: Meta | None, mean: Any, var: Any, a: Any, b: Any, *rest: Any) -> Results:
-        if not is_dense(x) or not x.dtype.is_floating_point:
+        if (device == "cuda" and not is_dense(x)) or not x.dtype.is_floating_point:
             return None
         return _gradients(x, _statistics_type(device, x, w, mean, var) if w is None else w.dtype, rest[-1])
 
@@ -130,7 +130,13 @@ def _from_windows(x: Meta, size: Any, kernel: Any, *_: Any) -> Results:
 
 
 def _shuffled(x: Meta, groups: int) -> Results:
-    return [Meta(x.shape, contiguous(x.shape), x.dtype)] if len(x.shape) > 2 and x.shape[1] % groups == 0 else None
+    return [like(x, x.shape)] if len(x.shape) > 2 and x.shape[1] % groups == 0 else None
+
+
+def _row_major(grad: Meta, x: Meta, *_: Any) -> Results:
+    """A gradient that lies in rows, however both inputs lie."""
+    same = grad.shape == x.shape and grad.dtype == x.dtype
+    return [Meta(x.shape, contiguous(x.shape), x.dtype)] if same else None
 
 
 def _weight_norm(v: Meta, g: Meta, *_: Any) -> Results:
@@ -181,6 +187,20 @@ def _layer_norm_backward(grad: Meta, x: Meta, normalized: Any, mean: Meta, rstd:
     return [meta if want else None for meta, want in zip(metas, wanted, strict=True)]
 
 
+def _rolled(x: Meta, shifts: Any, dims: Any = ()) -> Results:
+    """Joined from two parts, row by row; a copy in its own format where nothing moves."""
+    if len(dims) != 1 or not x.shape or 0 in x.shape:
+        return None
+    if shifts[0] % x.shape[dims[0]]:
+        return [Meta(x.shape, contiguous(x.shape), x.dtype)]
+    return [x] if is_dense(x) else None
+
+
+def _filled(x: Meta, *_: Any) -> Results:
+    """A copy, in the format of what is copied."""
+    return [x] if is_dense(x) else None
+
+
 def _power_of_number(base: Any, x: Meta) -> Results:
     """Row-major, however the exponents lie."""
     if not x.dtype.is_floating_point or isinstance(base, complex):
@@ -198,6 +218,12 @@ _ON_CPU: dict[Any, Any] = {
     _aten.replication_pad3d.default: _padded,
     _aten.reflection_pad2d.default: _padded,
     _aten.reflection_pad3d.default: _padded,
+    _aten.log_sigmoid_forward.default: lambda x: [Meta(x.shape, contiguous(x.shape), x.dtype)] * 2,
+    _aten.roll.default: _rolled,
+    _aten.index_fill.int_Scalar: _filled,
+    _aten.index_fill.int_Tensor: _filled,
+    _aten._softmax_backward_data.default: _row_major,
+    _aten._log_softmax_backward_data.default: _row_major,
     _aten.native_layer_norm_backward.default: _layer_norm_backward,
     _aten.pow.Scalar: _power_of_number,
     _aten._weight_norm_interface.default: _weight_norm,

@@ -190,6 +190,7 @@ RULES: dict[Any, Callable[..., Results]] = {
     _aten.mul.Tensor: _arithmetic,
     _aten.div.Tensor: _arithmetic,
     _aten.threshold_backward.default: lambda grad, x, *_: _arithmetic(x, grad),
+    _aten.hardtanh_backward.default: lambda grad, x, *_: _arithmetic(grad, x),
     _aten.mse_loss.default: _loss,
     _aten.smooth_l1_loss.default: _loss,
     _aten.binary_cross_entropy.default: _binary_cross_entropy,

@@ -82,7 +82,7 @@ def _scalar_tensor(below: Kernel, value: Any, **options: Any) -> Any:
     Python's binding makes it below autograd, as no other caller does; but for what the recorder takes apart.
     """
     on_meta = torch.device(options.get("device") or "cpu").type == "meta"
-    if not on_meta or not _C._dispatch_tls_is_dispatch_key_excluded(_IN_PLACE_OR_VIEW):
+    if not on_meta or "layout" not in options or not _C._dispatch_tls_is_dispatch_key_excluded(_IN_PLACE_OR_VIEW):
         return below(value, **options)
     if getattr(_get_current_dispatch_mode(), "taking_apart", 0):
         return below(value, **options)

@@ -60,6 +60,17 @@ class Memory:
         self._watches.append(weakref.ref(storage, gone))
         return number
 
+    def shared(self, storage: torch.UntypedStorage, original: torch.UntypedStorage, number: int) -> None:
+        """Another storage that stands for one known, and keeps it alive."""
+        address, at = storage._cdata, self.at
+        at[address] = number
+        storage._cnnscope_memory = original  # type: ignore[attr-defined]
+
+        def gone(_: Any) -> None:
+            at.pop(address, None)
+
+        self._watches.append(weakref.ref(storage, gone))
+
     def stop(self) -> None:
         """What is alive now outlives the run."""
         self._watches.clear()

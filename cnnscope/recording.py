@@ -22,6 +22,7 @@ from .fastmeta import METAS, meta_of
 from .layouts import Meta
 from .lifetimes import Memory, Record
 from .lineages import Lineage
+from .refusals import refusal
 from .signatures import (
     Function,
     Signature,
@@ -41,7 +42,6 @@ _COPY_TO = torch.ops.aten._to_copy.default
 _LIFT = torch.ops.aten.lift_fresh.default
 _SPECIAL = frozenset((_READ_NUMBER, _COPY_TO, _LIFT))
 _DOUBLE = "_cnnscope_double"
-_OF_ONE_TYPE = frozenset(("convolution", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"))
 _runs = 0
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
@@ -312,8 +312,7 @@ class Recorder(TorchDispatchMode):
             return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
         if signature is None:
             signature = signature_of(function, args, kwargs)
-            if function.kind in _OF_ONE_TYPE:
-                self._check_types(signature, inputs)
+            self._check(signature, inputs)
             if function.lists:
                 remember(self._signatures, key, signature)
                 return self._write_lists(signature, inputs)
@@ -331,13 +330,14 @@ class Recorder(TorchDispatchMode):
             return self._write_lists(signature, inputs)
         return self._new_tensors(signature, inputs)
 
-    def _check_types(self, signature: Signature, inputs: list[Known]) -> None:
-        """Kernels of real devices take no mixture of types; those of meta do not look."""
-        dtypes = {METAS[known.meta].dtype for known in inputs}
-        if len(dtypes) > 1:
+    def _check(self, signature: Signature, inputs: list[Known]) -> None:
+        """Raise what a real kernel would."""
+        function = signature.function
+        writes = function.in_place and (function.pointwise or function.kind == "copy_")
+        why = refusal(function.kind, [METAS[known.meta] for known in inputs], signature.attrs, writes)
+        if why:
             self._note_failure(signature, inputs)
-            names = " and ".join(sorted(map(str, dtypes)))
-            raise RuntimeError(f"expected the inputs of {signature.function.kind} to have the same dtype, not {names}")
+            raise RuntimeError(why)
 
     def _note_failure(self, signature: Signature, inputs: list[Known]) -> None:
         shapes = [f"{role} {METAS[known.meta].shape}" for role, known in zip(signature.roles, inputs, strict=True)]
@@ -505,7 +505,7 @@ class Recorder(TorchDispatchMode):
             known = self.known(tensor)
             double = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
             double._cnnscope = known._replace(real=False)  # type: ignore[attr-defined]
-            double._cnnscope_memory = tensor.untyped_storage()  # type: ignore[attr-defined]
+            self.memory.shared(double.untyped_storage(), tensor.untyped_storage(), known.storage)
             setattr(tensor, _DOUBLE, double)
             tensor.__dict__.pop("_cnnscope", None)  # from now on the double knows
             self._given.pop(id(tensor), None)

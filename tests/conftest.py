@@ -9,6 +9,10 @@ import pytest
 os.environ["CNNSCOPE_NO_CACHE"] = "1"  # also for the processes that tests start
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=0, metavar="N", help="hold so many random networks against real runs")
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """The folder of an empty cache that is used."""

@@ -28,22 +28,27 @@ def weighted(name: str) -> nn.Module:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Bytes alive after every operator of a real run, by the real tensors' storages."""
+    """Bytes alive after every operator of a real run, by the real tensors' storages.
+
+    Beside them the operators' kinds, and shape, type and strides of each result.
+    """
 
     def __init__(self, given: list[torch.Tensor]) -> None:
         super().__init__()
         self.live = 0
         self.events: list[int] = []
         self.kinds: list[str] = []
+        self.results: list[list[tuple[tuple[int, ...], str, tuple[int, ...]]]] = []
         self._seen = {tensor.untyped_storage()._cdata for tensor in given}
         self._watches: list[Any] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.namespace != "profiler":  # a mark for a profiler, not an operator
-            for tensor in pytree.tree_leaves(result):
-                if isinstance(tensor, torch.Tensor):
-                    self.watch(tensor.untyped_storage())
+            tensors = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
+            for tensor in tensors:
+                self.watch(tensor.untyped_storage())
+            self.results.append([(tuple(each.shape), str(each.dtype)[6:], each.stride()) for each in tensors])
             self.events.append(self.live)
             self.kinds.append(func._schema.name.partition("::")[2])
         return result
@@ -65,7 +70,7 @@ class LiveBytes(TorchDispatchMode):
 
 def real_step(
     model: nn.Module,
-    x: torch.Tensor,
+    x: Any,
     optimizer: str | None,
     *,
     foreach: bool = False,
@@ -74,7 +79,11 @@ def real_step(
     accumulate: int = 1,
     set_to_none: bool = True,
 ) -> LiveBytes:
-    """What a step of this loop does: operators, and the bytes alive after each beside weights and input."""
+    """What a step of this loop does: operators, and the bytes alive after each beside weights and input.
+
+    x: the input, or all arguments as a tuple of positional ones and a dict of keywords.
+    """
+    args, kwargs = x if isinstance(x, tuple) else ((x,), {})
     params = list(model.parameters())
     made = OPTIMIZERS[optimizer](params) if optimizer else None
     for group in made.param_groups if made and foreach else ():
@@ -86,7 +95,7 @@ def real_step(
             if zero_grad == "before-forward":
                 reset()
             for turn in range(accumulate):
-                out = model(x)
+                out = model(*args, **kwargs)
                 tensors = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor) and t.requires_grad]
                 loss = functools.reduce(torch.add, [tensor.sum() for tensor in tensors])
                 if turn == 0 and zero_grad == "before-backward":
@@ -99,7 +108,8 @@ def real_step(
 
     if step == "steady":
         take(contextlib.nullcontext())
-    tracker = LiveBytes([x, *params, *model.buffers()])
+    given = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+    tracker = LiveBytes([*given, *params, *model.buffers()])
     for param in params:
         if param.grad is not None:
             tracker.watch(param.grad.untyped_storage())

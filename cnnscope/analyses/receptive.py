@@ -105,7 +105,7 @@ def _jumps(field: tuple[Windows, ...]) -> tuple[Number | None, ...]:
         if any(motion.advance is None or dim in others for dim, motion in motions):
             jumps.append(None)
             continue
-        steps = [abs(Fraction(motion.advance or 0, len(motion.lows))) for _, motion in motions]
+        steps = [abs(Fraction(motion.advance or 0, len(motion.lows) or 1)) for _, motion in motions]
         jump = min([step for step in steps if step], default=Fraction(0))
         jumps.append(int(jump) if jump.denominator == 1 else float(jump))
     return tuple(jumps)

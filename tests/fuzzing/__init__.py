@@ -1,0 +1,1 @@
+"""Random networks of every kind, and what holds them against real runs: ``python benchmarks/reliability.py``."""
