@@ -21,14 +21,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import torch
 from fuzzing.drawing import STEPS
 from fuzzing.holding import examined, smaller
 from fuzzing.nets import recipe
 
+ROOT = Path(__file__).parents[1]
 Record = dict[str, Any]
 
 
@@ -110,9 +110,9 @@ def report(records: dict[int, Record]) -> str:
     page = [
         "# Reliability",
         "",
-        f"Random networks, numbers {min(records)} to {max(records)} of `tests/fuzzing/nets.py`, each traced and run for "
-        f"real on the CPU ({versions}): `python benchmarks/reliability.py --networks {len(lines)}`. Compared are every "
-        "operator in order with shape, type and strides of each result, the bytes alive after each, outputs, "
+        f"Random networks, numbers {min(records)} to {max(records)} of `tests/fuzzing/nets.py`, each traced and run "
+        f"for real on the CPU ({versions}): `python benchmarks/reliability.py --networks {len(lines)}`. Compared are "
+        "every operator in order with shape, type and strides of each result, the bytes alive after each, outputs, "
         "parameters, multiply-adds (half the FLOPs of `torch.utils.flop_counter`), every third network also in a whole "
         "training step of a random kind; the model, its inputs and the random state are as before; the graph comes "
         "back from the cache as it was; tables, drawings and fused graphs are made of it.",

@@ -188,11 +188,11 @@ def _layer_norm_backward(grad: Meta, x: Meta, normalized: Any, mean: Meta, rstd:
 
 
 def _rolled(x: Meta, shifts: Any, dims: Any = ()) -> Results:
-    """Joined from two parts, row by row; a copy in its own format where nothing moves."""
+    """Along one dimension: joined from two parts, or a copy where nothing moves."""
     if len(dims) != 1 or not x.shape or 0 in x.shape:
         return None
     if shifts[0] % x.shape[dims[0]]:
-        return [Meta(x.shape, contiguous(x.shape), x.dtype)]
+        return [like(x, x.shape)]
     return [x] if is_dense(x) else None
 
 

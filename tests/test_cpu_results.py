@@ -65,7 +65,7 @@ CASES = {
     "replication pad": lambda x: F.pad(last(x), (1, 2, 0, 1), "replicate"),
     "reflection pad": lambda x: F.pad(last(x), (1, 2, 0, 1), "reflect"),
     "power of a number": lambda x: 2 ** x.permute(1, 0, 3, 2),
-    "roll of channels last": lambda x: (last(x).roll(1, 2), last(x).roll(5, 3))[1],
+    "roll of channels last": lambda x: (last(x).roll(1, 2), last(x).roll(5, 3), last(x).roll((1, 0), (2, 3)))[2],
     "roll of all": lambda x: last(x).roll(3),
     "part filled": lambda x: last(x).index_fill(1, torch.tensor([0], device=x.device), 2.0),
     "log sigmoid": lambda x: F.logsigmoid(last(x)),

@@ -1,4 +1,4 @@
-"""Random networks of every kind against their real runs: a slice always, more with ``pytest tests/test_fuzz.py --fuzz N``.
+"""Random networks of every kind against their real runs: a slice always, more with ``--fuzz N``.
 
 A number is a network, the same one every time. ``benchmarks/reliability.py`` draws thousands and writes the report.
 """
@@ -10,7 +10,6 @@ import torch
 from fuzzing.drawing import STEPS
 from fuzzing.holding import examined, smaller
 from fuzzing.nets import Recipe, recipe
-
 
 ALWAYS = 250
 

@@ -70,7 +70,7 @@ def transposed(draw: Draw) -> Layer:
 @step
 def functional_conv(draw: Draw) -> Layer:
     """Weights made in the forward, and without a batch dimension."""
-    x = draw.tensor(4)
+    draw.tensor(4)
     outs, kernel = draw.whole(1, 4), draw.one((1, 1), (2, 1), (1, 3))
     whole = draw.flag()
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import os
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ import torch
 from real_steps import LiveBytes, real_step
 from step_counts import ATTENTION
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 import cnnscope
 from cnnscope import encoding, fusing, render
@@ -119,7 +118,7 @@ class _Check:
             args, kwargs = inputs(self.net.recipe)
             before = _state(self.net)
             try:
-                graph = cnnscope.trace(self.net, list(args) and args or None, kwargs=kwargs, device_trace=place)
+                graph = cnnscope.trace(self.net, args or None, kwargs=kwargs, device_trace=place)
             except CnnscopeError as error:
                 self.sentence = str(error).replace("\n", " | ")
                 if len(str(error).splitlines()) > 3:
@@ -257,7 +256,8 @@ def run_differences(graph: ModelGraph, run: LiveBytes) -> Iterator[str]:
             break
     kinds, expected_kinds = [graph.ops[at].kind for at in ours], [run.kinds[at] for at in theirs]
     if kinds != expected_kinds:
-        at = len(os.path.commonprefix([kinds, expected_kinds]))
+        pairs = enumerate(zip(kinds, expected_kinds, strict=False))
+        at = next((at for at, (a, b) in pairs if a != b), min(len(kinds), len(expected_kinds)))
         yield f"operator {at}: traced {kinds[at : at + 3]}, real {expected_kinds[at : at + 3]}"
 
 

@@ -31,7 +31,7 @@ def bilinear(draw: Draw) -> Layer:
 @step
 def product(draw: Draw) -> Layer:
     """Matrix products of every form, most of them broadcast."""
-    x = draw.tensor(fits=lambda x: x.dim() > 1 and x.numel() < 3000)
+    draw.tensor(fits=lambda x: x.dim() > 1 and x.numel() < 3000)
     outs = draw.whole(1, 4)
     return draw.one(
         lambda x: x @ x.mT,

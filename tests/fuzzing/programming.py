@@ -206,7 +206,7 @@ def again(draw: Draw) -> Layer:
         raise Unfit
     layer = draw.one(*draw.layers)
     sizes = {tuple(p.shape[1:2]) for p in layer.parameters() if p.dim() > 1}
-    draw.tensor(fits=lambda x: not sizes or x.dim() > 1 and (x.shape[1],) in sizes)
+    draw.tensor(fits=lambda x: not sizes or (x.dim() > 1 and (x.shape[1],) in sizes))
     return layer
 
 
@@ -251,6 +251,6 @@ def copied_weight(draw: Draw) -> Layer:
 simple(
     several=lambda x: (x, x * 2, None, 3, {"y": x + 1}),
     same=lambda x: x,
-    hidden=lambda x: [x.sum() for _ in range(2)][0],
+    summed_twice=lambda x: x.sum() + x.sum(),
     asked=lambda x: x * 2 if x.shape[-1:] > (3,) else x.contiguous() * float(x.numel()),
 )

@@ -58,12 +58,17 @@ def chosen(draw: Draw) -> Layer:
         return torch.tensor(at, device=x.device)
 
     return draw.one(
-        lambda x: x.index_select(dim, index(x)), lambda x: x.movedim(dim, 0)[index(x)], lambda x: x.movedim(dim, -1)[..., at],
-        lambda x: x.gather(dim, x.argsort(dim)), lambda x: x.take(index(x)), lambda x: torch.take_along_dim(x, x.argmax(dim, True), dim),
+        lambda x: x.index_select(dim, index(x)),
+        lambda x: x.movedim(dim, 0)[index(x)],
+        lambda x: x.movedim(dim, -1)[..., at],
+        lambda x: x.gather(dim, x.argsort(dim)),
+        lambda x: x.take(index(x)),
+        lambda x: torch.take_along_dim(x, x.argmax(dim, True), dim),
         lambda x: torch.zeros_like(x).scatter(dim, x.argsort(dim), x),
         lambda x: torch.zeros_like(x).scatter_add_(dim, x.argmax(dim, keepdim=True), x.amax(dim, keepdim=True)),
-        lambda x: x.index_fill(dim, index(x), 2.0), lambda x: x.scatter_reduce(dim, x.argsort(dim), x, "amax"),
-    )  # fmt: skip
+        lambda x: x.index_fill(dim, index(x), 2.0),
+        lambda x: x.scatter_reduce(dim, x.argsort(dim), x, "amax"),
+    )
 
 
 @step
@@ -79,9 +84,15 @@ def masked(draw: Draw) -> Layer:
 
     draw.tensor(kind="bool", fits=fits)
     return draw.one(
-        lambda x, m: x.masked_fill(m, 0.0), lambda x, m: torch.where(m, x, 0), lambda x, m: x * m, lambda x, m: x + (~m).float(),
-        lambda x, m: torch.where(m, x, x * 2), lambda x, m: m.sum() + x, lambda x, m: m.any(), lambda x, m: m ^ (x > 0),
-    )  # fmt: skip
+        lambda x, m: x.masked_fill(m, 0.0),
+        lambda x, m: torch.where(m, x, 0),
+        lambda x, m: x * m,
+        lambda x, m: x + (~m).float(),
+        lambda x, m: torch.where(m, x, x * 2),
+        lambda x, m: m.sum() + x,
+        lambda x, m: m.any(),
+        lambda x, m: m ^ (x > 0),
+    )
 
 
 @step
@@ -90,7 +101,8 @@ def numbered(draw: Draw) -> Layer:
     draw.tensor(kind="whole")
     return draw.one(
         lambda x: x + 1, lambda x: x // 2, lambda x: x / 2, lambda x: x % 3, lambda x: x.float() * 0.5, lambda x: x > 2,
-        lambda x: x.to(torch.int32) * 1.5, lambda x: x.sum(), lambda x: x.clamp(0, 5), lambda x: (x & 3) | 1, lambda x: -x,
+        lambda x: x.to(torch.int32) * 1.5, lambda x: x.sum(),
+        lambda x: x.clamp(0, 5), lambda x: (x & 3) | 1, lambda x: -x,
         lambda x: x.to(torch.uint8), lambda x: x.bool(), lambda x: torch.bucketize(x.float(), x.new_ones(2).float()),
     )  # fmt: skip
 
@@ -122,11 +134,15 @@ def losses(draw: Draw) -> Layer:
     del y
     how = draw.one("mean", "sum", "none")
     return draw.one(
-        lambda x, y: F.mse_loss(x, y, reduction=how), lambda x, y: F.l1_loss(x, y, reduction=how),
-        lambda x, y: F.smooth_l1_loss(x, y, reduction=how), lambda x, y: F.huber_loss(x, y, reduction=how),
-        lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction=how), lambda x, y: F.kl_div(x, y, reduction=how),
-        lambda x, y: F.cosine_similarity(x, y, dim=-1), lambda x, y: F.pairwise_distance(x, y),
-    )  # fmt: skip
+        lambda x, y: F.mse_loss(x, y, reduction=how),
+        lambda x, y: F.l1_loss(x, y, reduction=how),
+        lambda x, y: F.smooth_l1_loss(x, y, reduction=how),
+        lambda x, y: F.huber_loss(x, y, reduction=how),
+        lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction=how),
+        lambda x, y: F.kl_div(x, y, reduction=how),
+        lambda x, y: F.cosine_similarity(x, y, dim=-1),
+        lambda x, y: F.pairwise_distance(x, y),
+    )
 
 
 @step

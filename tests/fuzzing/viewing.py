@@ -182,8 +182,11 @@ def added_in_place(draw: Draw) -> Layer:
     x = draw.tensor(fits=sides)
     draw.tensor(fits=lambda y: y.shape == x.shape)
     return draw.one(
-        lambda x, y: (x * 2).add_(y), lambda x, y: x.add_(y), lambda x, y: (x + 1).copy_(y), lambda x, y: (x * 2).mul_(y)
-    )  # fmt: skip
+        lambda x, y: (x * 2).add_(y),
+        lambda x, y: x.add_(y),
+        lambda x, y: (x + 1).copy_(y),
+        lambda x, y: (x * 2).mul_(y),
+    )
 
 
 @step
