@@ -188,12 +188,14 @@ def _layer_norm_backward(grad: Meta, x: Meta, normalized: Any, mean: Meta, rstd:
 
 
 def _rolled(x: Meta, shifts: Any, dims: Any = ()) -> Results:
-    """Along one dimension: joined from two parts, or a copy where nothing moves."""
-    if len(dims) != 1 or not x.shape or 0 in x.shape:
+    """One dimension after the other is joined from two parts, in the format of both, or copied in rows."""
+    if not x.shape or 0 in x.shape:
         return None
-    if shifts[0] % x.shape[dims[0]]:
-        return [like(x, x.shape)]
-    return [x] if is_dense(x) else None
+    moved = bool(dims)
+    for shift, dim in zip(shifts, dims, strict=False):
+        moved = shift % x.shape[dim] != 0
+        x = like(x, x.shape) if moved else Meta(x.shape, contiguous(x.shape), x.dtype)
+    return [x if moved else Meta(x.shape, contiguous(x.shape), x.dtype)]
 
 
 def _filled(x: Meta, *_: Any) -> Results:
