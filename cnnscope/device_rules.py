@@ -198,6 +198,10 @@ def _rolled(x: Meta, shifts: Any, dims: Any = ()) -> Results:
     return [x if moved else Meta(x.shape, contiguous(x.shape), x.dtype)]
 
 
+def _glu_backward(grad: Meta, x: Meta, dim: int) -> Results:
+    return [Meta(x.shape, contiguous(x.shape), x.dtype)] if grad.dtype == x.dtype else None
+
+
 def _filled(x: Meta, *_: Any) -> Results:
     """A copy, in the format of what is copied."""
     return [x] if is_dense(x) else None
@@ -221,6 +225,7 @@ _ON_CPU: dict[Any, Any] = {
     _aten.reflection_pad2d.default: _padded,
     _aten.reflection_pad3d.default: _padded,
     _aten.log_sigmoid_forward.default: lambda x: [Meta(x.shape, contiguous(x.shape), x.dtype)] * 2,
+    _aten.glu_backward.default: _glu_backward,
     _aten.roll.default: _rolled,
     _aten.index_fill.int_Scalar: _filled,
     _aten.index_fill.int_Tensor: _filled,

@@ -21,12 +21,11 @@ def write(path: str | os.PathLike[str], data: str | bytes) -> None:
     content = data.encode() if isinstance(data, str) else data
     if "\0" in os.fspath(path):
         raise UnwritableOutput(f"cannot write {os.fspath(path)!r}: no file can have that name; choose another with -o")
-    target = Path(os.path.realpath(path))  # through a symbolic link: the file it leads to is replaced, not the link
     try:
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            target.write_bytes(content)  # a device or pipe is written to, never replaced
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            Path(path).write_bytes(content)  # a device or pipe is written to, never replaced
         else:
-            _replace(target, content)
+            _replace(Path(os.path.realpath(path)), content)  # a link stays, and the file that it leads to is replaced
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UnwritableOutput(f"cannot write {os.fspath(path)!r}: {reason}; choose another place with -o") from error

@@ -94,6 +94,7 @@ TRAINED = {
     "softmax of a transposed input": lambda x, w: (x * w).mT.softmax(-1) * x.mT,
     "log softmax of a transposed input": lambda x, w: (x * w).mT.log_softmax(1) * x.mT,
     "hardtanh of channels last": lambda x, w: F.hardtanh(last(x) * w),
+    "gate of channels last": lambda x, w: F.glu(last(x[:, :2]) * w, 1),
     "clamp": lambda x, w: (x * w).clamp(-0.5, 0.5),
     "grid": lambda x, w: F.grid_sample(
         x, F.affine_grid(w * torch.eye(2, 3).expand(2, 2, 3).to(x.device), [2, 1, 1, 3])

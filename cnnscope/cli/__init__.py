@@ -51,6 +51,13 @@ rights, as 'python file.py' would. Name only code that you trust. Arguments in p
 never evaluated. Names of the zoo, .pt2 and .onnx files run no code of theirs; no weights file is ever unpickled."""
 
 
+class _Closed(io.TextIOBase):
+    """What stands for a standard output that is closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "the standard output is closed")
+
+
 class Program(click.Group):
     """The group of commands, with errors as one to three plain lines and the contract's exit codes."""
 
@@ -66,12 +73,16 @@ class Program(click.Group):
         """Run the command and exit: 0 good, 1 a check failed, 2 wrong usage or a model that cannot be analysed."""
         arguments = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        if sys.stdout is None:  # closed by whoever started us
+            sys.stdout = _Closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # where there is no letter for a name, a question mark will do
                 stream.reconfigure(errors="replace")
         try:
             code = super().main(arguments, prog_name or "cnnscope", **extra)
             sys.stdout.flush()
+        except SystemExit as error:  # click's answer to a reader that is gone, which is no failed check
+            code = 0 if isinstance(sys.stdout, click.utils.PacifyFlushWrapper) else error.code
         except Exception as error:
             code = failed(error, traceback="--traceback" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
@@ -87,6 +98,9 @@ def failed(error: Exception, *, traceback: bool) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         say("cannot write the output: no space left on the device")
         _drop_output()
+        return 2
+    if isinstance(error, OSError) and isinstance(sys.stdout, _Closed):
+        say("cannot write the output: it is closed; write to a file with -o")
         return 2
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
