@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import torch
 import torchinfo
 from cpu_truth import inference_peak, training_peak
+from real_steps import summed, weighted
 from torch import nn
 
 import cnnscope
@@ -35,6 +36,7 @@ from cnnscope.analyses.batches import Batches, agrees
 from cnnscope.analyses.memory import PeakMemory, peak_memory
 from cnnscope.errors import CnnscopeError
 from cnnscope.targets import load
+from cnnscope.training import OPTIMIZERS
 from cnnscope.units import binary
 
 STEP: dict[str, Any] = {"train": True, "optimizer": "sgd-momentum"}
@@ -74,29 +76,6 @@ class Row(NamedTuple):
         return (self.predicted.peak_allocated or 0) / self.truth - 1
 
 
-def weighted(model: nn.Module) -> nn.Module:
-    """With memory and finite numbers on the CPU."""
-    made = model.to_empty(device="cpu")
-    with torch.no_grad():
-        for param in made.parameters():
-            param.normal_(std=0.02)
-        for buffer in made.buffers():
-            buffer.fill_(1)
-    return made
-
-
-def summed(output: Any) -> torch.Tensor:
-    tensors = [t for t in torch.utils._pytree.tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
-    total = tensors[0].sum()
-    for tensor in tensors[1:]:
-        total = total + tensor.sum()
-    return total
-
-
-def momentum(params: list[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(params, lr=1e-9, momentum=0.9)
-
-
 def rows(names: tuple[str, ...], sizes: tuple[int, ...], limit: int) -> Iterator[Row | str]:
     """A row, or a sentence for what was not run."""
     for name in names:
@@ -129,7 +108,7 @@ def row(name: str, model: nn.Module, shape: tuple[int, ...], train: bool, batche
     if (predicted.peak_allocated or 0) > limit:
         raise Skipped(f"{binary(predicted.peak_allocated or 0)} are more than the limit of {binary(limit)}")
     x = torch.rand(shape)
-    truth = training_peak(model, (x,), momentum, summed) if train else inference_peak(model, x)
+    truth = training_peak(model, (x,), OPTIMIZERS["sgd-momentum"], summed) if train else inference_peak(model, x)
     model.zero_grad()
     same = agrees(batches.at(shape[0]), graph) if batches else None
     return Row(name, train, shape[0], truth, predicted, _torchinfo(model, shape), same, seconds)
