@@ -247,7 +247,7 @@ def run_differences(graph: ModelGraph, run: LiveBytes) -> Iterator[str]:
         if op.kind != run.kinds[real]:
             break
         found = [_layout(value) for value in op.outputs]
-        expected = [(shape, dtype, _told(shape, strides)) for shape, dtype, strides in run.results[real]]
+        expected = [(shape, dtype, _told(shape, strides)) for shape, dtype, strides in run.made[real]]
         if found != expected:
             yield f"results of {op.kind} ({at}): traced {_short(found)}, real {_short(expected)}"
             break
