@@ -192,7 +192,7 @@ class Recorder(TorchDispatchMode):
         storage = tensor.untyped_storage()
         known = self.new_value(meta_of(tensor), self.memory.allocated(storage, storage.nbytes()))
         tensor._cnnscope = known  # type: ignore[attr-defined]
-        self._record(signature_of(function_of(_LIFT), (), {}), [], (known.value,))
+        self.record(signature_of(function_of(_LIFT), (), {}), [], (known.value,))
         return known
 
     def _on_host(self, tensor: torch.Tensor) -> bool:
