@@ -400,7 +400,7 @@ class Recorder(TorchDispatchMode):
 
     def _returned(self, out: torch.Tensor, inputs: list[Known]) -> Known:
         """The value of a tensor that torch's kernel returned: in new memory, or in that of an input."""
-        storage = out.untyped_storage()
+        storage = _storage(out, "a result")
         before = self.memory.at.get(storage._cdata)
         if before is None:
             before, param = self.memory.allocated(storage, storage.nbytes()), -1

@@ -67,7 +67,7 @@ MISTAKES = {
     "an optimizer that nobody knows": (["memory", NET, "--train", "--optimizer", "adamant"], ["adamant"]),
     "a precision that nobody knows": (["table", NET, "--dtype", "fp12"], ["fp12"]),
     "mixed precision that nobody knows": (["table", NET, "--amp", "fp12"], ["fp12"]),
-    "a training step cross-checked": (["table", NET, "--train", "--crosscheck"], ["--crosscheck"]),
+    "a training step cross-checked": (["table", NET, "--train", "--crosscheck"], ["leave out --train"]),
     "a device that nobody knows": (["fit", NET, "--device", "T5"], ["no device 'T5'", "T4"]),
     "a file that describes no device": (["fit", NET, "--device", "device.toml"], ["device.toml"]),
     "a file that is no TOML": (["fit", NET, "--device", "no.toml"], ["no.toml"]),
@@ -75,7 +75,7 @@ MISTAKES = {
     "the largest batch of no budget": (["memory", NET, "--max-batch"], ["--budget 24GiB"]),
     "a limit that cannot be read": (["check", NET, "--max-params", "many"], ["many"]),
     "no limit": (["check", NET], ["--max-params 5M"]),
-    "limits that nobody knows": (["check", "--config", "budgets.toml"], ["budgets.toml"]),
+    "limits that nobody knows": (["check", "--config", "budgets.toml"], ["max-colour"]),
     "a figure of no tensor": (["figure", "nets.py:Number", "--input", "1x3", "-o", "-"], ["returns no tensor"]),
     "a forward for one element several times": (["table", "nets.py:Expanding", "--input", "1x3"], ["single memory"]),
     "types that do not go together": (["table", "nets.py:Mixed", "--input", "1x3"], ["same dtype", "float64"]),
@@ -90,10 +90,10 @@ MISTAKES = {
     "a file that ends the program": (["table", "exits.py:net", "--input", "1x3"], ["SystemExit", "exits.py"]),
     "no ONNX": (["table", "text.onnx"], ["text.onnx", "ONNX"]),
     "no exported program": (["table", "text.pt2"], ["text.pt2"]),
-    "a record of nothing": (["confirm", "--record", "record.json"], ["record.json"]),
-    "a record that is no JSON": (["confirm", "--record", "no.json"], ["no.json"]),
+    "a record of nothing": (["confirm", NET, "--record", "record.json"], ["record.json"]),
+    "a record that is no JSON": (["confirm", NET, "--record", "no.json"], ["no.json"]),
     "no records": (["confirm", "--all=empty"], ["no record"]),
-    "a record and no model": (["confirm"], ["MODEL", "--all"]),
+    "neither record nor model": (["confirm"], ["MODEL", "--all"]),
     "a folder of pages that is a file": (["report", "--all", "-o", "nets.py"], ["cannot make the folder"]),
     "all pages and one": (["report", NET, "--all"], ["--all"]),
     "a picture of two kinds": (["graph", NET, "--svg", "--png", "-o", "-"], ["one stream"]),
@@ -102,7 +102,7 @@ MISTAKES = {
     "a device for no time": (["graph", NET, "--device", "T4", "--heat", "macs"], ["--heat time"]),
     "a density that cannot be read": (["size", NET, "--density", "half"], ["half"]),
     "a density that is more than all": (["size", NET, "--density", "2"], ["2"]),
-    "bits that are none": (["size", NET, "--bits", "0"], ["--bits"]),
+    "bits that are none": (["size", NET, "--bits", "0"], ["give 1 to 64"]),
     "nothing to compare": (["compare"], ["name the models"]),
     "claims about what nobody claims": (["claims", "resnet51"], ["resnet51"]),
     "a device file of another name": (["calibrate", "--device", "cpu", "-o", "x.txt"], [".toml"]),
@@ -110,7 +110,10 @@ MISTAKES = {
     "slides by phase": (["table", NET, "--by", "phase", "--depth", "1"], ["--depth"]),
 }
 if not torch.cuda.is_available():
-    MISTAKES["a GPU that is not there"] = (["measure", NET, "--device", "cuda"], ["no NVIDIA GPU", "--device cpu"])
+    MISTAKES["a GPU that is not there"] = (
+        ["measure", NET, "--device", "cuda"],
+        ["CUDA" if torch.version.cuda is None else "no NVIDIA GPU", "--device cpu"],
+    )
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from fuzzing.holding import run_differences
+from fuzzing.oracles import run_differences
 from real_steps import LiveBytes, real_step
 from torch import nn
 

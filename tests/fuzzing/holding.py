@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,20 +21,15 @@ from typing import Any, NamedTuple
 
 import torch
 from real_steps import LiveBytes, real_step
-from step_counts import ATTENTION
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import cnnscope
 from cnnscope import encoding, fusing, render
-from cnnscope.analyses.liveness import timeline
 from cnnscope.errors import CnnscopeError, UntraceableModel
-from cnnscope.graph import ModelGraph, Value
-from cnnscope.layouts import contiguous
+from cnnscope.graph import ModelGraph
 
 from .nets import Net, Recipe, inputs, tensors
+from .oracles import content, real_macs, real_run, run_differences, short, state
 
-_READ = "_local_scalar_dense"
 OPTIMIZERS = (None, "sgd", "sgd-momentum", "adam")
 
 
@@ -82,6 +76,18 @@ def smaller(recipe: Recipe, differs: Callable[[Recipe], bool]) -> Recipe:
     return recipe
 
 
+@contextlib.contextmanager
+def _taken_apart(recipe: Recipe) -> Iterator[None]:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    recurrent = any(name == "recurrent" for name, _ in recipe.steps)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False) if recurrent else contextlib.nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 class _Check:
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -90,12 +96,12 @@ class _Check:
 
     def same(self, what: str, ours: Any, theirs: Any) -> None:
         if ours != theirs:
-            self.differences.append(f"{what}: traced {_short(ours)}, real {_short(theirs)}")
+            self.differences.append(f"{what}: traced {short(ours)}, real {short(theirs)}")
 
     # -- inference ----------------------------------------------------------------------------------------------------
 
     def inference(self) -> tuple[str, ModelGraph | None]:
-        run, result, error = _real(self.net)
+        run, result, error = real_run(self.net)
         how, graph = self._traced()
         if how == "refused" or graph is None:
             if error is None and not self.differences:
@@ -116,7 +122,7 @@ class _Check:
         """On meta, or in a real run where the network asks for numbers."""
         for place in ("meta", "cpu"):
             args, kwargs = inputs(self.net.recipe)
-            before = _state(self.net)
+            before = state(self.net)
             try:
                 graph = cnnscope.trace(self.net, args or None, kwargs=kwargs, device_trace=place)
             except CnnscopeError as error:
@@ -135,12 +141,12 @@ class _Check:
                 self._untouched(args, kwargs, before)
         return "refused", None
 
-    def _untouched(self, args: Any, kwargs: Any, state: Any) -> None:
-        before = tensors(inputs(self.net.recipe))
-        for ours, theirs in zip(tensors((args, kwargs)), before, strict=True):
+    def _untouched(self, args: Any, kwargs: Any, before: Any) -> None:
+        given = tensors(inputs(self.net.recipe))
+        for ours, theirs in zip(tensors((args, kwargs)), given, strict=True):
             if ours.shape != theirs.shape or not torch.equal(ours, theirs):
                 self.differences.append("the input is not left as it was")
-        if _state(self.net) != state:
+        if state(self.net) != before:
             self.differences.append("the model is not left as it was")
 
     def same_run(self, graph: ModelGraph, run: LiveBytes, where: str) -> None:
@@ -157,10 +163,10 @@ class _Check:
         )
         costs = cnnscope.cost(graph)
         if not costs.missing:
-            self.same("MACs", costs.total.macs, _macs(net))
+            self.same("MACs", costs.total.macs, real_macs(net))
             self.same("MACs of layers", cnnscope.layers(graph).total.macs, costs.total.macs)
         again = encoding.decoded(encoding.encoded(graph))
-        if _content(again) != _content(graph):
+        if content(again) != content(graph):
             self.differences.append("another graph comes out of the cache")
         try:
             self._rendered(graph)
@@ -201,7 +207,7 @@ class _Check:
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}".partition("\n")[0]
         args, kwargs = inputs(self.net.recipe)
-        before = _state(self.net)
+        before = state(self.net)
 
         def traced(place: str) -> ModelGraph:
             return cnnscope.trace(
@@ -232,114 +238,3 @@ class _Check:
         self.same_run(graph, run, "training: ")
         cnnscope.memory(graph)
         return True
-
-
-def run_differences(graph: ModelGraph, run: LiveBytes) -> Iterator[str]:
-    """Operators in order, each result's shape, type and strides, and the bytes alive after each.
-
-    That a program reads one number is left out: nothing is made, and a trace writes down only reads of what it has.
-    """
-    ours = [at for at, op in enumerate(graph) if op.kind != _READ]
-    theirs = [at for at, kind in enumerate(run.kinds) if kind != _READ]
-    live = _live(graph)
-    for at, real in zip(ours, theirs, strict=False):
-        op = graph.ops[at]
-        if op.kind != run.kinds[real]:
-            break
-        found = [_layout(value) for value in op.outputs]
-        expected = [(shape, dtype, _told(shape, strides)) for shape, dtype, strides in run.made[real]]
-        if found != expected:
-            yield f"results of {op.kind} ({at}): traced {_short(found)}, real {_short(expected)}"
-            break
-        if live[at] != run.events[real]:
-            yield f"bytes alive after {op.kind} ({at}): traced {live[at]}, real {run.events[real]}"
-            break
-    kinds, expected_kinds = [graph.ops[at].kind for at in ours], [run.kinds[at] for at in theirs]
-    if kinds != expected_kinds:
-        pairs = enumerate(zip(kinds, expected_kinds, strict=False))
-        at = next((at for at, (a, b) in pairs if a != b), min(len(kinds), len(expected_kinds)))
-        yield f"operator {at}: traced {kinds[at : at + 3]}, real {expected_kinds[at : at + 3]}"
-
-
-def _live(graph: ModelGraph) -> list[int]:
-    """Bytes alive after each operator beside what existed before; gradients and state of a step before count."""
-    line = timeline(graph)
-    given = [line.kinds[kind] for kind in ("param", "buffer", "input", "constant") if kind in line.kinds]
-    before = list(map(sum, zip(*given, strict=True))) or [0] * len(graph)
-    return [live - other for live, other in zip(line.total, before, strict=True)]
-
-
-def _layout(value: Value) -> tuple[Any, ...]:
-    return value.shape, value.dtype, _told(value.shape, value.strides or contiguous(value.shape))
-
-
-def _told(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides as far as they say anything: not where there is one element or none along the dimension."""
-    return () if 0 in shape else tuple(stride for size, stride in zip(shape, strides, strict=True) if size != 1)
-
-
-def _real(net: Net) -> tuple[LiveBytes, Any, Exception | None]:
-    net = copy.deepcopy(net).eval()
-    args, kwargs = inputs(net.recipe)
-    held = [each for module in net.modules() for each in tensors(list(vars(module).values()))]
-    tracker = LiveBytes([*tensors((args, kwargs)), *net.parameters(), *net.buffers(), *held])
-    try:
-        with torch.no_grad(), tracker:
-            result = net(*args, **kwargs)
-    except Exception as error:
-        return tracker, None, error
-    return tracker, result, None
-
-
-def _macs(net: Net) -> int:
-    """Half the FLOPs of torch's own counter, which knows no products with vectors: those here by their definition."""
-    net = copy.deepcopy(net).eval()
-    args, kwargs = inputs(net.recipe)
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={**ATTENTION, **VECTORS}) as counter:
-        net(*args, **kwargs)
-    return counter.get_total_flops() // 2
-
-
-def _of_matrix(matrix: Any, vector: Any, *rest: Any, **out: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
-VECTORS: dict[Any, Any] = {
-    torch.ops.aten._trilinear: lambda x, weight, y, *rest, **out: 4 * math.prod(x[:-1] and (x[0], *weight)),
-    torch.ops.aten.mv: _of_matrix,
-    torch.ops.aten.addmv: lambda bias, matrix, vector, *rest, **out: 2 * matrix[0] * matrix[1],
-    torch.ops.aten.dot: lambda a, b, **out: 2 * a[0],
-    torch.ops.aten.vdot: lambda a, b, **out: 2 * a[0],
-}
-
-
-@contextlib.contextmanager
-def _taken_apart(recipe: Recipe) -> Iterator[None]:
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    recurrent = any(name == "recurrent" for name, _ in recipe.steps)
-    try:
-        with torch.backends.mkldnn.flags(enabled=False) if recurrent else contextlib.nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def _state(net: nn.Module) -> Any:
-    """All of a model and its surroundings that a trace must leave alone."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_state_dict_hooks")
-    numbers = [(name, each.dtype, each.requires_grad, each.grad is None, each.detach().clone().flatten().tolist())
-               for name, each in (*net.named_parameters(), *net.named_buffers())]  # fmt: skip
-    modules = [(name, type(each), each.training, sorted(vars(each)), [len(getattr(each, hook)) for hook in hooks])
-               for name, each in net.named_modules()]  # fmt: skip
-    return repr(numbers), modules, torch.get_rng_state().tolist(), random.getstate()
-
-
-def _content(graph: ModelGraph) -> dict[str, str]:
-    lazily = ("positions", "producers", "dag", "types", "forward", "_by_name")
-    return {name: repr(each) for name, each in vars(graph).items() if name not in lazily}
-
-
-def _short(thing: Any) -> str:
-    text = str(thing)
-    return text if len(text) < 300 else f"{text[:300]}..."
