@@ -41,7 +41,7 @@ def markdown(
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in shown] if grid else None,
     )
-    below = [f"- {_inline(re.sub(' +', ' ', line))}" for line in [*summary(table), *table.notes]]
+    below = [f"- {_inline(re.sub(' +', ' ', cells.visible(line)))}" for line in [*summary(table), *table.notes]]
     return "\n".join([f"**{_inline(heading(table))}**", "", body, *(["", *below] if below else []), ""])
 
 
@@ -60,7 +60,7 @@ def html(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Map
     rows = [f"<tr>{line('td', [cells.cell(row, column) for column in shown])}</tr>" for row in table.values()]
     total = [cells.total_cell(table, column) for column in shown] if cells.has_total(table, shown) else []
     foot = f"<tfoot><tr>{line('th', total)}</tr></tfoot>" if total else ""
-    below = "<br>".join(html_.escape(line) for line in [*summary(table), *table.notes])
+    below = "<br>".join(html_.escape(cells.visible(line)) for line in [*summary(table), *table.notes])
     return "\n".join(
         [
             f'{_STYLE}<table class="cnnscope"><caption>{html_.escape(heading(table))}</caption>',

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..records import Measurement, Samples
 from ..units import binary, duration
+from .cells import visible
 
 
 def summary(record: Measurement) -> str:
@@ -15,7 +16,7 @@ def summary(record: Measurement) -> str:
     lines += [f"{'note':<8}  {note}" for note in record.notes]
     if not record.complete:
         lines.append(f"{'stopped':<8}  {record.stopped}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def _parts(record: Measurement) -> Iterator[tuple[str, str]]:

@@ -56,7 +56,7 @@ def text(
     below = [
         line
         for note in [*_prose(table, prose, limit), *summary(table), *table.notes]
-        for line in _wrapped(note, limit or 100)
+        for line in _wrapped(cells.visible(note), limit or 100)
     ]
     words = _shortened(heading(table), 3 * limit)
     head = wrapped(words, limit) if limit else [words]
