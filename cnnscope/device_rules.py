@@ -224,6 +224,7 @@ _ON_CPU: dict[Any, Any] = {
     _aten.replication_pad3d.default: _padded,
     _aten.reflection_pad2d.default: _padded,
     _aten.reflection_pad3d.default: _padded,
+    _aten.rrelu_with_noise.default: lambda x, *_: [Meta(x.shape, contiguous(x.shape), x.dtype)],
     _aten.log_sigmoid_forward.default: lambda x: [Meta(x.shape, contiguous(x.shape), x.dtype)] * 2,
     _aten.glu_backward.default: _glu_backward,
     _aten.roll.default: _rolled,

@@ -69,6 +69,7 @@ CASES = {
     "roll of all": lambda x: last(x).roll(3),
     "part filled": lambda x: last(x).index_fill(1, torch.tensor([0], device=x.device), 2.0),
     "log sigmoid": lambda x: F.logsigmoid(last(x)),
+    "random slope": lambda x: F.rrelu(last(x)),
     "whole division": lambda x: x // 2,
     "complex": lambda x: torch.complex(x, x).abs(),
     "batch norm of a part": lambda x: F.batch_norm(x[:, :, 1:], x.new_zeros(3), x.new_ones(3)),

@@ -70,7 +70,7 @@ class TestName:
 
     def test_a_measurement(self, key):
         name = next((Path(__file__).parents[1] / "reports" / "measured").rglob("*.json"))
-        record = dataclasses.replace(records.read(str(name)), model=ALL[key], stopped=ALL[key], notes=(ALL[key],))
+        record = dataclasses.replace(records.read(str(name)), model=ALL[key], notes=(ALL[key],))
         assert not HARM.search(measured.summary(record).replace("\n", ""))
 
     def test_several_models(self, key, graphs):
