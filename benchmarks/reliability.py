@@ -103,7 +103,7 @@ def report(records: dict[int, Record]) -> str:
     lines = list(records.values())
     differing = [line for line in lines if line["differences"]]
     compared = sum(line["how"] in ("traced", "cpu") and not line["differences"] for line in lines)
-    numbers = Counter(line["how"] for line in lines)
+    numbers = Counter(line["how"] for line in lines if line["how"] != "refused" or not line["differences"])
     steps = Counter(name for line in lines for name in set(line["used"]))
     operators = sum(line.get("operators", 0) for line in lines)
     missing = Counter(kind for line in lines for kind in line.get("missing", ()))
