@@ -31,6 +31,7 @@ from . import libraries, zoo
 from .errors import CnnscopeError, UnusableInput, UnusableTarget
 from .graph import Shape
 from .literals import literal_call
+from .processors import free_memory
 
 
 class Target(NamedTuple):
@@ -101,6 +102,12 @@ def _from_file(path: str) -> Target:
     if inputs is None:
         return Target(model, None, name)
     return Target(model, tuple(each.example for each in inputs), name, tuple(each.dtype for each in inputs))
+
+
+def has_room(model: nn.Module) -> bool:
+    """Whether weights, and as much again three times, fit into the memory that is free."""
+    free = free_memory()
+    return free is None or 4 * sum(each.numel() * each.element_size() for each in model.parameters()) < free
 
 
 def tensor(shape: Shape, dtype: str = "float32") -> torch.Tensor:

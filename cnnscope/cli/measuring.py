@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..inputs import arguments, chosen
 from ..records import DEVICES, DTYPES, OPTIMIZERS
 from .common import F, colored, deliver, takes_model, traced
-from .inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
