@@ -64,8 +64,12 @@ def stamps(package: str) -> str:
 
 
 def switches() -> list[tuple[str, str]]:
-    """Variables that may change what a library runs, such as TIMM_FUSED_ATTN."""
-    return sorted(each for each in os.environ.items() if each[0].startswith(("PYTORCH_", "TIMM_", "TORCH")))
+    """Variables that may change what a library runs, such as TIMM_FUSED_ATTN; not those that say where files are.
+
+    torch itself sets TORCHINDUCTOR_CACHE_DIR while it runs.
+    """
+    found = [each for each in os.environ.items() if each[0].startswith(("PYTORCH_", "TIMM_", "TORCH"))]
+    return sorted(each for each in found if not each[0].endswith(("_DIR", "_HOME")))
 
 
 def _home(package: str) -> str | None:

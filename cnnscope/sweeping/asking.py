@@ -116,7 +116,7 @@ def answered(target: str, items: Sequence[Item], request: Request, around: Surro
     """The figures of each item of one target, asked of this thread's server."""
     settings = [item.setting for item in items]
     task = {"target": target, "settings": settings, "request": request._asdict(), "stamp": stamp()}
-    found: list[Figures] = _interruptible(around, task, len(items))
+    found: list[Figures] = _asked(around, task, len(items))
     lost = {"error": "the process that examines models was killed, perhaps for want of memory"}
     return list(zip(items, [*found, *[lost] * (len(items) - len(found))], strict=True))
 
@@ -127,16 +127,18 @@ def names_of(library: str, around: Surroundings) -> list[str]:
     Raises:
         UnusableTarget: the library is not installed, or cannot be imported.
     """
-    (found,) = _interruptible(around, {"list": library}, 1) or ({"error": f"{library} cannot be imported"},)
+    (found,) = _asked(around, {"list": library}, 1) or ({"error": f"{library} cannot be imported"},)
     if "error" in found:
         raise UnusableTarget(found["error"])
     return list(found["names"])
 
 
-def _interruptible(around: Surroundings, task: Mapping[str, Any], count: int) -> list[Any]:
-    """A server that was interrupted while it answered would give the next request the rest of its answers."""
+def _asked(around: Surroundings, task: Mapping[str, Any], count: int) -> list[Any]:
+    """The answers; a server that was interrupted while it gave them, or that died, is not asked again."""
+    found: list[Any] = []
     try:
-        return _server(around).ask(task, count)
-    except BaseException:
-        close()
-        raise
+        found = _server(around).ask(task, count)
+        return found
+    finally:
+        if len(found) < count:
+            close()

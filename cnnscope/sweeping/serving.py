@@ -8,6 +8,7 @@ process that asks is gone. Requests and answers are lines of JSON.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
@@ -25,12 +26,17 @@ from .selecting import LIBRARIES
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _LOOK = 0.5  # seconds between two looks whether somebody still waits for the answer
 
+_PR_SET_PDEATHSIG = 1
+
 Task = Mapping[str, Any]
+_answers: int | None = None  # the pipe to the one who asks
 
 
 def main() -> None:
     """Answer the requests on stdin until it is closed. What models print goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    global _answers
+    _answers = os.dup(1)
+    answers = os.fdopen(_answers, "w", encoding="utf-8")
     os.dup2(2, 1)
     asker = os.getppid()
     signal.signal(signal.SIGTERM, _stop)
@@ -123,7 +129,7 @@ def _apart(work: Callable[..., None], arguments: tuple[Any, ...], limit: float |
     context: Any = multiprocessing.get_context(kind)
     ours, theirs = context.Pipe(duplex=False)
     said = _size_of_stderr()
-    child = context.Process(target=_work, args=(work, arguments, theirs))
+    child = context.Process(target=_work, args=(work, arguments, theirs, _answers if kind == "fork" else None))
     child.start()
     theirs.close()
     try:
@@ -142,10 +148,13 @@ def _apart(work: Callable[..., None], arguments: tuple[Any, ...], limit: float |
         _kill(child)
 
 
-def _work(work: Callable[..., None], arguments: tuple[Any, ...], answer: Any) -> None:
+def _work(work: Callable[..., None], arguments: tuple[Any, ...], answer: Any, answers: int | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(os, "setsid"):
+    if answers is not None:
+        os.close(answers)  # who waits for the server is not to wait for this process
+    with contextlib.suppress(OSError, AttributeError):
         os.setsid()  # what the model itself starts ends with it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # and it ends with the server; on Linux
     try:
         work(*arguments, answer.send)
         answer.send("end")

@@ -11,6 +11,7 @@ from ..errors import CnnscopeError, UnusableBackend
 
 BACKENDS = ("loky", "dask", "ray", "sequential")
 _CONNECT = 10  # seconds to reach a scheduler
+_IDLE = 20  # seconds after which a worker ends that nobody gives work, also because nobody is left
 
 
 class Workers(NamedTuple):
@@ -58,7 +59,7 @@ def _backend(asked: Workers) -> Iterator[dict[str, Any]]:
         _register_ray(asked)
         yield {}
     else:
-        yield {"inner_max_num_threads": 1}
+        yield {"inner_max_num_threads": 1, "idle_worker_timeout": _IDLE}
 
 
 @contextlib.contextmanager
