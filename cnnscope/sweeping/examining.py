@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import caching
@@ -95,7 +95,8 @@ class Examination:
         try:
             return self._traced("meta", setting)
         except UntraceableModel as error:
-            if self.request.where == "meta" or not error.needs_data or not has_room(self.made("meta").model):
+            real = self.request.where != "meta" and is_cpu(self.request.device) and error.needs_data
+            if not real or not has_room(self.made("meta").model):
                 raise
         return self._traced("cpu", setting, device_trace="cpu")
 
@@ -107,6 +108,4 @@ class Examination:
             self.request.inputs, found.default_input, setting.batch, self.target, found.dtypes, setting.resolution
         )
         args, kwargs = arguments(inputs)
-        input_ = args[0] if len(args) == 1 else args or None
-        keywords: Mapping[str, Any] = dict(kwargs)
-        return trace(found.model, input_, kwargs=keywords, name=found.name, **self._run, **options)
+        return trace(found.model, args or None, kwargs=kwargs, name=found.name, **self._run, **options)

@@ -42,19 +42,21 @@ class Swept:
     macs: int | None = column("MACs", "MAC", rank=0, default=None)
     flops: int | None = column("FLOPs", "FLOP", rank=7, default=None)
     activation: int | None = column("activations", "byte", rank=6, default=None)
-    peak_requested: int | None = column("peak", "byte", rank=1, default=None)
+    peak_requested: int | None = column("peak", "byte", rank=0, default=None)
     peak_allocated: int | None = column("allocated", "byte", hidden=True, default=None)
-    peak_reserved: int | None = column("reserved", "byte", rank=2, default=None)
+    peak_reserved: int | None = column("reserved", "byte", rank=1, default=None)
     upper_bound: int | None = column("upper bound", "byte", hidden=True, default=None)
     fits: bool | None = column("fits", "flag", rank=5, default=None)
-    low: float | None = column("time", "second", rank=3, default=None)
-    high: float | None = column("up to", "second", rank=3, default=None)
+    low: float | None = column("time", "second", rank=0, default=None)
+    high: float | None = column("up to", "second", rank=2, default=None)
     depth: int | None = column("depth", "count", rank=4, default=None)
     traced_on: str | None = column("traced on", hidden=True, default=None)
     trace_seconds: float | None = column("trace seconds", "second", hidden=True, default=None)
     error: str | None = column("error", hidden=True, default=None)
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
+
+_LONG = 300  # characters of an error that a person is shown; files have it whole
 
 Figures = dict[str, Any]  # of a row, as JSON has them
 _FIGURES = {field.name for field in columns(Swept)} - {"name", "module", "model", "resolution"}
@@ -143,6 +145,17 @@ def tabled(rows: Sequence[Swept], request: Request) -> Table[Swept]:
 
 
 def with_errors(found: Table[Swept]) -> Table[Swept]:
-    """The same for people: under the table a sentence for each row that has an error, or lacks operators."""
-    errors = [f"{row.name}  {row.error}" for row in found.values() if row.error]
+    """The same for people: the errors stand under the table, those of one model that are alike once."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in found.values():
+        if row.error:
+            alike.setdefault((row.model, row.error), []).append(row.name)
+    errors = [
+        f"{names[0] if len(names) == 1 else f'{model} ({len(names)} rows)'}: {_short(error)}"
+        for (model, error), names in alike.items()
+    ]
     return dataclasses.replace(found, notes=(*errors, *found.notes))
+
+
+def _short(error: str) -> str:
+    return error if len(error) <= _LONG else f"{error[:_LONG]} ..."
