@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Protocol
 
 from torch import nn
@@ -64,7 +65,9 @@ class Calls:
 
 
 @contextlib.contextmanager
-def calls_followed(calls: Calls, modules: list[tuple[str, nn.Module]]) -> Iterator[None]:
+def calls_followed(
+    calls: Calls, modules: list[tuple[str, nn.Module]], forward_of: Callable[[nn.Module], Any] = attrgetter("forward")
+) -> Iterator[None]:
     """Let each module of a copy tell when its forward runs; the first, the root, is call 0.
 
     The copy is ours, so its ``forward`` can be wrapped where hooks would cost five times as much. It is unwrapped
@@ -73,7 +76,7 @@ def calls_followed(calls: Calls, modules: list[tuple[str, nn.Module]]) -> Iterat
     own = []
     for path, module in modules[1:]:
         own.append((module, module.__dict__.get("forward")))
-        module.__dict__["forward"] = calls.followed(path, type(module).__name__, module.forward)
+        module.__dict__["forward"] = calls.followed(path, type(module).__name__, forward_of(module))
     try:
         yield
     finally:

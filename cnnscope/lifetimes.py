@@ -60,6 +60,14 @@ class Memory:
         self._watches.append(weakref.ref(storage, gone))
         return number
 
+    def passed(self, nbytes: int, dies: int) -> int:
+        """Number a storage that the current operator allocates and that is known to be freed."""
+        self.bytes.append(nbytes)
+        self.kinds.append("activation")
+        self.born.append(len(self._records))
+        self.dies.append(dies)
+        return len(self.bytes) - 1
+
     def stop(self) -> None:
         """What is alive now outlives the run."""
         self._watches.clear()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -104,7 +105,8 @@ class Recorder(TorchDispatchMode):
         self.call = 0
         self.failed_op = ""
         self.lineage = Lineage(self.records, self.params) if training else None
-        self._given: dict[int, Known] = {}
+        self.given: dict[int, Known] = {}
+        self.read = 0
         self._writers: dict[int, int] = {}
         self._aliased = False
         self._lost: set[int] = set()
@@ -123,7 +125,7 @@ class Recorder(TorchDispatchMode):
 
     def give(self, tensor: torch.Tensor, name: str, kind: str) -> Known:
         """Declare a tensor that exists before the run; ``kind`` as in ``graph.Storage``."""
-        known = self._given.get(id(tensor))
+        known = self.given.get(id(tensor))
         if known is not None:
             if known.param >= 0:
                 self.param_names[known.param].append(name)
@@ -141,8 +143,8 @@ class Recorder(TorchDispatchMode):
             number = self.memory.add(storage._cdata, storage.nbytes(), kind, -1)
         if self._on_host(tensor):
             self.memory.host.add(number)
-        known = self._new_value(meta_of(tensor), number, param, not tensor.is_meta)
-        self._given[id(tensor)] = known
+        known = self.new_value(meta_of(tensor), number, param, not tensor.is_meta)
+        self.given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
             data = self._data[id(tensor)]
@@ -152,7 +154,7 @@ class Recorder(TorchDispatchMode):
 
     def known(self, tensor: torch.Tensor) -> Known:
         """The value that a tensor holds now."""
-        known = tensor.__dict__.get("_cnnscope") or self._given.get(id(tensor))
+        known = tensor.__dict__.get("_cnnscope") or self.given.get(id(tensor))
         if known is not None and known.run == self.run:
             return known
         double = self._doubles.get(id(tensor))
@@ -162,12 +164,12 @@ class Recorder(TorchDispatchMode):
         storage = self.memory.at.get(_storage(tensor, "a tensor")._cdata)
         if storage is None:
             kind = "param" if isinstance(tensor, nn.Parameter) else "constant"
-            return self.give(tensor, f"{kind}{len(self._given)}", kind)
+            return self.give(tensor, f"{kind}{len(self.given)}", kind)
         meta = meta_of(tensor)
         known = self.lineage.values.get((storage, meta, int(tensor.storage_offset()))) if self.lineage else None
         if known is None:
             self._aliased = True
-            known = self._new_value(meta, storage)._replace(written=-1, real=not tensor.is_meta)
+            known = self.new_value(meta, storage)._replace(written=-1, real=not tensor.is_meta)
         tensor._cnnscope = known  # type: ignore[attr-defined]
         return known
 
@@ -176,15 +178,15 @@ class Recorder(TorchDispatchMode):
         return self._on_meta and not tensor.is_meta
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
-        known = tensor.__dict__.get("_cnnscope") or self._given.get(id(tensor))
+        known = tensor.__dict__.get("_cnnscope") or self.given.get(id(tensor))
         return known is not None and known.run == self.run
 
     def numbers(self, value: Any) -> tuple[int, ...]:
-        """The numbers of the tensors in an argument or result, one container deep."""
+        """The numbers of the tensors in an argument or result, one container deep, but for those inside of vmap."""
         if isinstance(value, torch.Tensor):
-            return (self.known(value).value,)
+            return () if is_functorch_wrapped_tensor(value) else (self.known(value).value,)
         items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-        return tuple([self.known(item).value for item in items if isinstance(item, torch.Tensor)])
+        return tuple([number for item in items if isinstance(item, torch.Tensor) for number in self.numbers(item)])
 
     def adopt(self, tensor: torch.Tensor, name: str, kind: str) -> None:
         """Declare a tensor that exists before the run and may be freed in it."""
@@ -194,10 +196,10 @@ class Recorder(TorchDispatchMode):
             number = self.memory.allocated(storage, storage.nbytes(), kind, -1)
             if self._on_host(tensor):
                 self.memory.host.add(number)
-            tensor._cnnscope = self._new_value(meta_of(tensor), number, -1, not tensor.is_meta)  # type: ignore[attr-defined]
+            tensor._cnnscope = self.new_value(meta_of(tensor), number, -1, not tensor.is_meta)  # type: ignore[attr-defined]
             self.value_names[tensor._cnnscope.value] = name  # type: ignore[attr-defined]
 
-    def _new_value(self, meta: int, storage: int, param: int = -1, real: bool = False, offset: int = 0) -> Known:
+    def new_value(self, meta: int, storage: int, param: int = -1, real: bool = False, offset: int = 0) -> Known:
         number = len(self.value_metas)
         self.value_metas.append(meta)
         self.value_storages.append(storage)
@@ -297,7 +299,7 @@ class Recorder(TorchDispatchMode):
             signature = with_results(signature, [meta and held(meta) for meta in metas], len(metas) > 1)
             remember(self._signatures, key, signature)
         if function.in_place:
-            return self._write(signature, inputs, args[0])
+            return self.write(signature, inputs, args[0])
         if function.lists:
             return self._write_lists(signature, inputs)
         return self._new_tensors(signature, inputs)
@@ -319,14 +321,14 @@ class Recorder(TorchDispatchMode):
         outs = signature.outs or ()
         first = len(self.value_metas)
         tensors = [out and self._new_tensor(*out) for out in outs]
-        self._record(signature, inputs, tuple(range(first, len(self.value_metas))))
+        self.record(signature, inputs, tuple(range(first, len(self.value_metas))))
         return tuple(tensors) if signature.many else tensors[0]
 
     def _new_tensor(self, number: int, meta: Meta, nbytes: int) -> torch.Tensor:
         shape, stride, dtype = meta
         tensor = torch.empty_strided(shape, stride, dtype=dtype, device=_META)
         storage = self.memory.allocated(tensor.untyped_storage(), nbytes)
-        tensor._cnnscope = self._new_value(number, storage)  # type: ignore[attr-defined]
+        tensor._cnnscope = self.new_value(number, storage)  # type: ignore[attr-defined]
         return tensor
 
     def _ask_torch(self, func: Any, signature: Signature, args: Any, kwargs: Any, key: Any, inputs: list[Known]) -> Any:
@@ -350,7 +352,7 @@ class Recorder(TorchDispatchMode):
         if function.in_place and len(outs) == 1 and outs[0] is args[0]:
             if key is not None:
                 remember(self._signatures, key, signature)
-            return self._write(signature, inputs, outs[0])
+            return self.write(signature, inputs, outs[0])
         numbers = []
         fresh = not function.writes and not function.view and bool(outs)
         fresh = fresh and all(each is None or isinstance(each, torch.Tensor) for each in returned)
@@ -362,7 +364,7 @@ class Recorder(TorchDispatchMode):
             numbers.append(known.value)
         if key is not None and fresh:
             remember(self._signatures, key, with_results(signature, [_meta_and_bytes(out) for out in returned], many))
-        self._record(signature, inputs, tuple(numbers))
+        self.record(signature, inputs, tuple(numbers))
         if function.writes:
             self._note_writes(signature, inputs)
         return result
@@ -377,25 +379,25 @@ class Recorder(TorchDispatchMode):
                 self.memory.host.add(before)
         else:
             param = next((known.param for known in inputs if known.storage == before), -1)
-        known = self._new_value(meta_of(out), before, param, offset=int(out.storage_offset()))
+        known = self.new_value(meta_of(out), before, param, offset=int(out.storage_offset()))
         return known if out.is_meta else known._replace(real=True)
 
-    def _write(self, signature: Signature, inputs: list[Known], target: torch.Tensor) -> torch.Tensor:
+    def write(self, signature: Signature, inputs: list[Known], target: torch.Tensor) -> torch.Tensor:
         """An in-place operator: the tensor keeps its memory and holds a new value."""
         before = inputs[0]
         offset = 0 if self.lineage is None else int(target.storage_offset())
-        known = self._new_value(before.meta, before.storage, before.param, not target.is_meta, offset)
-        self._record(signature, inputs, (known.value,))
+        known = self.new_value(before.meta, before.storage, before.param, not target.is_meta, offset)
+        self.record(signature, inputs, (known.value,))
         self._writers[before.storage] = len(self.records) - 1
-        if id(target) in self._given:
-            self._given[id(target)] = known
+        if id(target) in self.given:
+            self.given[id(target)] = known
         else:
             target._cnnscope = known  # type: ignore[attr-defined]
         return target
 
     def _write_lists(self, signature: Signature, inputs: list[Known]) -> None:
         """A step of an optimizer on whole lists: it changes numbers, no metadata, and torch's kernel is slow."""
-        self._record(signature, inputs, ())
+        self.record(signature, inputs, ())
         self._note_writes(signature, inputs)
 
     def _note_writes(self, signature: Signature, inputs: list[Known]) -> None:
@@ -403,7 +405,7 @@ class Recorder(TorchDispatchMode):
             if role in signature.function.written:
                 self._writers[known.storage] = len(self.records) - 1
 
-    def _record(self, signature: Signature, inputs: list[Known], outputs: tuple[int, ...]) -> None:
+    def record(self, signature: Signature, inputs: list[Known], outputs: tuple[int, ...]) -> None:
         after: tuple[int, ...] = ()
         if self._writers or self._aliased:
             writers = self._writers
@@ -439,6 +441,7 @@ class Recorder(TorchDispatchMode):
 
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
+        self.read += 1
         storage = self.known(tensor).storage
         data, meta = self._data_of.get(storage, (None, None))
         if data is None or meta is None or not self._sharing[data.untyped_storage()._cdata].isdisjoint(self._writers):
@@ -468,5 +471,5 @@ class Recorder(TorchDispatchMode):
             self._doubles[id(tensor)] = double
             self.constants.append(tensor)  # keeps its id from being given to another tensor
             tensor.__dict__.pop("_cnnscope", None)  # from now on the double knows
-            self._given.pop(id(tensor), None)
+            self.given.pop(id(tensor), None)
         return double

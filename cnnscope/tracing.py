@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from .errors import CnnscopeError, UntraceableModel, UnusableInput
 from .following import Calls, calls_followed
 from .graph import ModelGraph, Run
 from .recording import Recorder
+from .replaying import Replays
 from .standins import Originals, stand_in
 from .surroundings import surroundings_kept
 from .training import Step, check_trainable, optimizer_of, set_modes, training_run
@@ -155,7 +157,9 @@ class _Job(NamedTuple):
         failure = None
         try:
             _give_weights(recorder, modules)
-            with calls_followed(calls, modules):
+            repeating = step is None and self.run.traced_on == "meta"
+            forward_of = Replays(recorder, self.run.device).forward_of if repeating else attrgetter("forward")
+            with calls_followed(calls, modules, forward_of):
                 if step is None:
                     with recorder, autocast_of(self.run):
                         result = twin(*args, **keywords)

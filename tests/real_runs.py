@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from real_steps import LiveBytes, summed
 from torch import nn
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -25,39 +22,21 @@ class Event(NamedTuple):
     live: int
 
 
-class Events(TorchDispatchMode):
-    """The events of a real run, by the storages of the real tensors; ``strides`` of every result beside them."""
+class Events(LiveBytes):
+    """The same with what every operator returned: ``results`` and, beside them, their ``strides``."""
 
     def __init__(self, given: list[torch.Tensor]) -> None:
-        super().__init__()
-        self.live = 0
-        self.events: list[Event] = []
+        super().__init__(given)
+        self.results: list[tuple[tuple[tuple[int, ...], str], ...]] = []
         self.strides: list[list[tuple[int, ...]]] = []
-        self._seen = {tensor.untyped_storage()._cdata for tensor in given}
-        self._watches: list[Any] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        tensors = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
-        for tensor in tensors:
-            self._watch(tensor.untyped_storage())
-        results = tuple((tuple(each.shape), str(each.dtype).removeprefix("torch.")) for each in tensors)
-        self.events.append(Event(func._schema.name.partition("::")[2], results, self.live))
-        self.strides.append([each.stride() for each in tensors])
-        return result
+    def note(self, results: list[torch.Tensor]) -> None:
+        self.results.append(tuple((tuple(each.shape), str(each.dtype).removeprefix("torch.")) for each in results))
+        self.strides.append([each.stride() for each in results])
 
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        address, size = storage._cdata, storage.nbytes()
-        if address in self._seen:
-            return
-        self._seen.add(address)
-        self.live += size
-
-        def gone(_: Any) -> None:
-            self.live -= size
-            self._seen.discard(address)
-
-        self._watches.append(weakref.ref(storage, gone))
+    @property
+    def told(self) -> list[Event]:
+        return list(map(Event, self.kinds, self.results, self.events))
 
 
 def real_run(
@@ -91,11 +70,6 @@ def real_run(
     with torch.set_grad_enabled(train):
         take()
     return run
-
-
-def summed(out: Any) -> torch.Tensor:
-    leaves = [each for each in pytree.tree_leaves(out) if isinstance(each, torch.Tensor)]
-    return functools.reduce(torch.add, [each.sum() for each in leaves if each.requires_grad])
 
 
 def predicted(graph: Any) -> list[Event]:

@@ -12,19 +12,24 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import cnnscope
 from cnnscope.training import OPTIMIZERS
 
 
-def weighted(name: str) -> nn.Module:
-    """A network of the zoo in training mode, with small random weights on the CPU."""
-    model = cnnscope.build(name).to_empty(device="cpu").train()
+def weighted(model: nn.Module) -> nn.Module:
+    """The model in training mode, with small random weights on the CPU."""
+    made = model.to_empty(device="cpu").train()
     with torch.no_grad():
-        for param in model.parameters():
+        for param in made.parameters():
             param.normal_(std=0.02)
-        for buffer in model.buffers():
+        for buffer in made.buffers():
             buffer.fill_(1)
-    return model
+    return made
+
+
+def summed(output: Any) -> torch.Tensor:
+    """The loss where none is given: the sum of the outputs."""
+    tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, torch.Tensor) and t.requires_grad]
+    return functools.reduce(torch.add, [tensor.sum() for tensor in tensors])
 
 
 class LiveBytes(TorchDispatchMode):
@@ -41,12 +46,16 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.namespace != "profiler":  # a mark for a profiler, not an operator
-            for tensor in pytree.tree_leaves(result):
-                if isinstance(tensor, torch.Tensor):
-                    self.watch(tensor.untyped_storage())
+            tensors = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
+            for tensor in tensors:
+                self.watch(tensor.untyped_storage())
             self.events.append(self.live)
             self.kinds.append(func._schema.name.partition("::")[2])
+            self.note(tensors)
         return result
+
+    def note(self, results: list[torch.Tensor]) -> None:
+        """What else is wanted of an operator that has just run."""
 
     def watch(self, storage: torch.UntypedStorage) -> None:
         """Count it from now until it is freed."""
@@ -87,8 +96,7 @@ def real_step(
                 reset()
             for turn in range(accumulate):
                 out = model(x)
-                tensors = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor) and t.requires_grad]
-                loss = functools.reduce(torch.add, [tensor.sum() for tensor in tensors])
+                loss = summed(out)
                 if turn == 0 and zero_grad == "before-backward":
                     reset()
                 loss.backward()

@@ -50,7 +50,10 @@ MISTAKES = {
     "too small an input": (["table", "vgg16", "--input", "1x3x16x16"], ["pool5 (MaxPool2d)", "--input"]),
     "other size than the classifier takes": (["table", "vgg16", "--input", "1x3x96x96"], ["fc6 (Linear)"]),
     "too many inputs": (["table", "vgg16", "--input", "1x3x224x224", "--input", "1x2"], ["224, 1x2", "--input"]),
-    "flow that depends on data": (["table", "nets.py:Flow", "--input", "1x3"], ["forward of Flow", "values"]),
+    "flow that depends on data": (
+        ["table", "nets.py:Flow", "--input", "1x3", "--device-trace", "meta"],
+        ["forward of Flow", "values"],
+    ),
     "forward that raises": (["table", "nets.py:Raises", "--input", "1x3"], ["LookupError: the user's own words"]),
     "input that cannot be read": (["table", "vgg16", "--input", "3,224,224"], ["'3,224,224'", "1x3x224x224"]),
     "no such type": (["table", "vgg16", "--input", "1x3x224x224:int99"], ["no type 'int99'"]),

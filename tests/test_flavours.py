@@ -89,7 +89,7 @@ def test_random_networks_run_the_same_operators_on_the_same_bytes(strides, recip
     except TypeError:
         assume(False)  # nothing to train
     graph = traced(model, model.shape, train=train, **options)
-    assert predicted(graph) == real.events
+    assert predicted(graph) == real.told
     assert strides == real.strides
 
 
@@ -138,14 +138,14 @@ def test_functions_run_the_same_operators_on_the_same_bytes(name):
     model, shape = MODELS[name]
     for options, train in itertools.product(OPTIONS, (False, True)):
         real = real_run(model, torch.rand(shape), train=train, **options)
-        assert predicted(traced(model, shape, train=train, **options)) == real.events, (options, train)
+        assert predicted(traced(model, shape, train=train, **options)) == real.told, (options, train)
 
 
 def test_group_norm_keeps_channels_last_on_the_cpu_and_copies_on_cuda():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.SiLU())
     real = real_run(model, torch.rand(2, 3, 8, 8), channels_last=True)
-    assert predicted(traced(model, (2, 3, 8, 8), channels_last=True)) == real.events
-    assert [event.kind for event in real.events] == ["convolution", "native_group_norm", "silu"]
+    assert predicted(traced(model, (2, 3, 8, 8), channels_last=True)) == real.told
+    assert [event.kind for event in real.told] == ["convolution", "native_group_norm", "silu"]
     on_cuda = traced(model, (2, 3, 8, 8), channels_last=True, device="cuda")
     assert [op.kind for op in on_cuda] == ["convolution", "clone", "native_group_norm", "silu"]
 
@@ -164,7 +164,7 @@ class Checkpointed(nn.Module):
 def test_a_checkpoint_runs_again_under_the_autocast_of_its_forward(reentrant):
     model = Checkpointed(reentrant)
     real = real_run(model, torch.rand(3, 4), train=True, autocast="bfloat16")
-    assert predicted(traced(model, (3, 4), train=True, autocast="bfloat16")) == real.events
+    assert predicted(traced(model, (3, 4), train=True, autocast="bfloat16")) == real.told
     on_cuda = traced(model, (3, 4), train=True, autocast="bfloat16", device="cuda")
     assert {op.outputs[0].dtype for op in on_cuda if op.kind == "addmm"} == {"bfloat16"}
 
@@ -187,7 +187,7 @@ def test_a_loss_of_ones_own_runs_under_autocast():
         return F.cross_entropy(out, torch.zeros(2, dtype=torch.long, device=out.device))
 
     real = real_run(model, torch.rand(2, 8), train=True, autocast="bfloat16", loss=loss)
-    assert predicted(traced(model, (2, 8), train=True, autocast="bfloat16", loss=loss)) == real.events
+    assert predicted(traced(model, (2, 8), train=True, autocast="bfloat16", loss=loss)) == real.told
 
 
 # -- the lists of casts -----------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_a_context_in_the_forward_takes_effect(device):
     for model in (Mixed(device), Mixed()):
         graph = traced(model, (2, 4), train=True, device=device)
         assert [op.outputs[0].dtype for op in graph if op.kind == "addmm"] == ["bfloat16", "float32", "bfloat16"]
-        assert device == "cuda" or predicted(graph) == real.events
+        assert device == "cuda" or predicted(graph) == real.told
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
@@ -313,8 +313,8 @@ class Squared(torch.autograd.Function):
 def test_a_custom_function_says_its_own_precision():
     model = Function(lambda x, w: Squared.apply(x @ w), (4, 4))
     real = real_run(model, torch.rand(4, 4), train=True, autocast="bfloat16")
-    assert predicted(traced(model, (4, 4), train=True, autocast="bfloat16")) == real.events
-    assert [event.kind for event in real.events].count("mm") == 4
+    assert predicted(traced(model, (4, 4), train=True, autocast="bfloat16")) == real.told
+    assert [event.kind for event in real.told].count("mm") == 4
 
 
 # -- cuda -------------------------------------------------------------------------------------------------------------
@@ -572,5 +572,5 @@ def test_other_threads_go_on_as_before():
 
 def test_the_oracle_sees_a_difference():
     """If real runs all looked alike, the tests above would prove nothing."""
-    runs = [real_run(NET, torch.rand(2, 3, 8, 8), train=True, **options).events for options in OPTIONS]
+    runs = [real_run(NET, torch.rand(2, 3, 8, 8), train=True, **options).told for options in OPTIONS]
     assert len({tuple(run) for run in runs}) == len(OPTIONS)

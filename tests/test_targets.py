@@ -161,7 +161,7 @@ def test_torchvision_with_the_input_its_weights_take(name, size):
 
 def test_torchvision_beyond_classification():
     assert targets.load("torchvision:fcn_resnet50").default_input == ((1, 3, 520, 520),)
-    assert targets.load("torchvision:r3d_18").default_input is None
+    assert targets.load("torchvision:r3d_18").default_input == ((1, 3, 16, 112, 112),)
     assert targets.load("torchvision:resnet18(num_classes=10)").model.fc.out_features == 10
 
 

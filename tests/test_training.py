@@ -90,8 +90,8 @@ MODELS = {
     "odd": (Odd, (4, 8)),
     "tied": (Tied, (2, 5)),
     "unet": (UNet, (2, 3, 16, 16)),
-    "resnet18": (lambda: weighted("resnet18"), (2, 3, 64, 64)),
-    "googlenet": (lambda: weighted("googlenet_aux"), (2, 3, 224, 224)),
+    "resnet18": (lambda: weighted(cnnscope.build("resnet18")), (2, 3, 64, 64)),
+    "googlenet": (lambda: weighted(cnnscope.build("googlenet_aux")), (2, 3, 224, 224)),
 }
 
 
@@ -128,7 +128,7 @@ def test_every_form_of_the_step(optimizer, options):
 
 
 def test_backward_operators_belong_to_the_modules_whose_forward_made_them():
-    graph = cnnscope.trace(weighted("resnet18"), (2, 3, 64, 64), train=True, optimizer="sgd")
+    graph = cnnscope.trace(weighted(cnnscope.build("resnet18")), (2, 3, 64, 64), train=True, optimizer="sgd")
     forward = [op for op in graph if op.kind == "convolution"]
     backward = [op for op in graph if op.kind == "convolution_backward"]
     assert sorted(op.module for op in backward) == sorted(op.module for op in forward)
@@ -155,7 +155,7 @@ def test_kinds_of_memory():
 
 
 def test_the_model_and_its_optimizer_are_left_as_found():
-    model = weighted("resnet18").eval()
+    model = weighted(cnnscope.build("resnet18")).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.3)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(3)

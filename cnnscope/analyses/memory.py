@@ -95,18 +95,26 @@ def memory(graph: ModelGraph, device: str | None = None) -> Table[OpMemory]:
     Raises:
         UnknownDevice: nobody knows a device of that name.
     """
-    line = timeline(graph, host=_counts_host(device))
-    inside = on_cpu(line, this_cpu()) if _is_cpu(device) else None
+    line, inside = _followed(graph, device)
     rows = {row.name: row for row in _rows(graph, line, inside)}
     notes = (*assumptions(graph.run), *(_about(inside.cpu) if inside else ()))
-    return Table("memory", OpMemory, rows, peak_memory(graph, device), graph.name, graph.input_text, notes)
+    return Table("memory", OpMemory, rows, _peak(graph, line, inside, device), graph.name, graph.input_text, notes)
 
 
 def peak_memory(graph: ModelGraph, device: str | None = None) -> PeakMemory:
     """The total of ``memory(graph, device)`` without its rows."""
+    return _peak(graph, *_followed(graph, device), device)
+
+
+def _followed(graph: ModelGraph, device: str | None) -> tuple[Timeline, OnCpu | None]:
+    """What is alive when, and on a CPU also what its kernels hold."""
     line = timeline(graph, host=_counts_host(device))
+    return line, on_cpu(line, this_cpu()) if _is_cpu(device) else None
+
+
+def _peak(graph: ModelGraph, line: Timeline, inside: OnCpu | None, device: str | None) -> PeakMemory:
     total = _total(graph, line)
-    return _on_cpu(total, line) if _is_cpu(device) else _on_cuda(total, graph, line, device)
+    return _on_cpu(total, inside) if inside else _on_cuda(total, graph, line, device)
 
 
 def _is_cpu(device: str | None) -> bool:
@@ -180,10 +188,9 @@ _STAYS = frozenset(("param", "buffer", "constant", "optimizer", "gradient"))
 _NUMBERS = 64  # a Python number is a tensor of 8 bytes for as long as an operator takes
 
 
-def _on_cpu(total: PeakMemory, line: Timeline) -> PeakMemory:
+def _on_cpu(total: PeakMemory, found: OnCpu) -> PeakMemory:
     """What kernels hold while they run is part of the peak; a kernel without a rule is bounded by two copies of all."""
-    found = on_cpu(line, this_cpu())
-    ops = line.graph.ops
+    line, ops = found.line, found.line.graph.ops
     unknown = [
         live + 2 * sum(value.bytes for value in (*op.inputs, *op.outputs))
         for op, live, held in zip(ops, line.total, found.extras, strict=True)

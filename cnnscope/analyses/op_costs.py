@@ -73,7 +73,7 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
     (rules.untouched, """
         empty empty_like empty_strided new_empty new_empty_strided empty_permuted resize_ set_ as_strided_
         squeeze_ unsqueeze_ t_ transpose_ detach_ lift_fresh _reshape_alias _unsafe_view
-        _linalg_check_errors
+        _linalg_check_errors _assert_async _assert_scalar
     """),
     (rules.filled, """
         zeros ones full arange linspace eye scalar_tensor zeros_like ones_like full_like new_zeros new_ones
@@ -95,7 +95,7 @@ _KINDS_BY_RULE: tuple[tuple[Rule, str], ...] = (
         index_put index_copy scatter masked_scatter index_fill _index_put_impl index_add scatter_add scatter_reduce
     """),
     (rules.pointwise, """
-        hardswish hardsigmoid hardtanh relu relu6 sigmoid tanh gelu silu elu selu leaky_relu mish where
+        hardswish hardsigmoid hardtanh relu relu6 sigmoid tanh gelu silu elu selu leaky_relu mish where floor_divide
         masked_fill clamp clamp_min clamp_max bernoulli cumsum cumprod cummax cummin logcumsumexp softshrink
         hardshrink threshold prelu _prelu_kernel glu searchsorted multinomial rrelu_with_noise
         log_sigmoid_forward col2im max_unpool2d max_unpool3d

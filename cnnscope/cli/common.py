@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -220,6 +221,12 @@ _RUN_OPTIONS = {
 def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: Any) -> Traced:
     """The graph of what the options describe, from the cache if it is there. ``run``: see ``trace``."""
     return Traced(target, inputs, batch_size, run)
+
+
+def ended(format_: str | None, output: str | None) -> str:
+    """The format asked for, else what the ending of ``-o`` says, else text."""
+    ending = PurePath(output or "").suffix[1:].lower()
+    return format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
 
 
 def say(message: str) -> None:

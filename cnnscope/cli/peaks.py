@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..units import binary, parsed_bytes
-from .common import Traced, deliver, say, takes_model, takes_run, traced
+from .common import Traced, deliver, ended, say, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..analyses.memory import PeakMemory
@@ -61,27 +59,20 @@ def memory(
     if max_batch:
         if budget is None:
             raise click.UsageError("--max-batch needs --budget 24GiB or the --device whose memory is the budget")
-        return _largest(model, inputs, run, device, budget, format_ or _ending(output) or "text", output)
+        return _largest(model, inputs, run, device, budget, ended(format_, output), output)
     found = traced(model, inputs, batch_size, **run)
     if what_if:
         from ..whatifs import what_if as changes
 
         model_, input_, kwargs, name = found.loaded
         table = changes(model_, input_, kwargs=kwargs, memory_of=device, name=name, **run)
-        deliver(_table(table, format_ or _ending(output), output), output)
+        deliver(_table(table, format_, output), output)
         return 0
     if view["svg"] or PurePath(output or "").suffix == ".svg":
         return _picture(found, model, output)
-    from ..analyses.memory import peak_memory
-
-    format_ = format_ or _ending(output) or "text"
-    deliver(_rendered(found, device, budget, format_, output, view["by"], view["rows"]), output)
-    return 0 if budget is None or _fits(peak_memory(found.graph, device), budget) else 1
-
-
-def _ending(output: str | None) -> str | None:
-    ending = PurePath(output or "").suffix[1:].lower()
-    return ending if ending in ("md", "csv", "json", "html") else None
+    if ended(format_, output) == "text" and view["by"] in (None, "peak"):
+        return _page(found, device, budget, view["rows"], output)
+    return _rows(found, device, budget, view["by"], format_, output)
 
 
 def _memory_of(device: str | None) -> int | None:
@@ -98,41 +89,46 @@ def _fits(total: PeakMemory, budget: int) -> bool:
     return (needed or total.peak) <= budget
 
 
-def _rendered(
-    run: Traced, device: str | None, budget: int | None, format_: str, output: str | None, by: str | None, rows: int
-) -> str:
+def _rows(
+    run: Traced, device: str | None, budget: int | None, by: str | None, format_: str | None, output: str | None
+) -> int:
+    """Every operator, or every tensor at the peak."""
     from ..analyses.holding import held
     from ..analyses.memory import memory as analysed
+    from ..analyses.memory import peak_memory
 
-    if format_ == "text" and by in (None, "peak"):
-        return _page(run, device, budget, rows, output)
-    return _table(held(run.graph) if by == "tensor" else analysed(run.graph, device), format_, output)
+    if by == "tensor":
+        deliver(_table(held(run.graph), format_, output), output)
+        return 0 if budget is None or _fits(peak_memory(run.graph, device), budget) else 1
+    found = analysed(run.graph, device)
+    deliver(_table(found, format_, output), output)
+    return 0 if budget is None or _fits(found.total, budget) else 1  # type: ignore[arg-type]
 
 
 def _table(found: Table[Any], format_: str | None, output: str | None) -> str:
     from .. import render
 
-    if format_ in (None, "text"):
+    format_ = ended(format_, output)
+    if format_ == "text":
         return render.text(found, width=0 if output else None)
     return {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_](found)
 
 
-def _page(run: Traced, device: str | None, budget: int | None, rows: int, output: str | None) -> str:
+def _page(run: Traced, device: str | None, budget: int | None, rows: int, output: str | None) -> int:
     from ..analyses.assumptions import assumptions
     from ..analyses.holding import held
     from ..analyses.liveness import timeline
     from ..analyses.memory import peak_memory
     from ..render.memories import page
+    from ..render.texts import terminal_width
 
     graph = run.graph
     total = peak_memory(graph, device)
     heading = f"{run.name} ({graph.input_text}): peak memory" + (f", {device}" if device else "")
-    text = page(heading, total, assumptions(graph.run), timeline(graph), held(graph), rows=rows, width=_width(output))
-    return text if budget is None else f"{text}\n\n{_answer(total, budget, device)}"
-
-
-def _width(output: str | None) -> int:
-    return shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else 100
+    width = 100 if output else terminal_width() or 100
+    text = page(heading, total, assumptions(graph.run), timeline(graph), held(graph), rows=rows, width=width)
+    deliver(text if budget is None else f"{text}\n\n{_answer(total, budget, device)}", output)
+    return 0 if budget is None or _fits(total, budget) else 1
 
 
 def _answer(total: PeakMemory, budget: int, device: str | None) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, takes_model, takes_run, traced
+from .common import Traced, colored, deliver, ended, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -51,8 +50,7 @@ def table(
     parameters and MACs, the output, texts (type, window), the other numbers and the other shapes. What is left out is
     named under the table; --columns shows what it names in any case.
     """
-    ending = PurePath(output or "").suffix[1:].lower()
-    format_ = format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
+    format_ = ended(format_, output)
     names = [name for name in columns.split(",") if name.strip()] if columns else None
     show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
     from ..views import ordered

@@ -135,9 +135,6 @@ class Panel:
         """Kinds of operators in it whose MACs nobody knows."""
         return tuple(kind for child in self.children for kind in child.missing)
 
-    def same_shapes(self, other: Panel) -> bool:
-        return all(a.shape == b.shape for a, b in zip(self.cards(), other.cards(), strict=True))
-
 
 Node = Card | Panel
 

@@ -14,6 +14,7 @@ from ... import __version__
 from ...units import binary, si
 from .. import cells
 from ..diagram import kinds
+from ..timelines import KINDS
 from . import charts, tables
 from .drawings import Sheet, sheet
 from .tables import short
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
     from ...table import Table
 
 _LARGE = 250_000
-_SCRIPTS = ("theme", "view", "closing", "diagram", "table", "page")
-NAMES = {
-    "param": "parameters", "buffer": "buffers", "constant": "constants", "optimizer": "optimizer state",
-    "gradient": "gradients",
-}  # fmt: skip
+_SCRIPTS = ("theme", "view", "closing", "diagram", "sorting", "table", "page")
 
 
 def page(report: Report) -> str:
@@ -179,7 +176,7 @@ def _memory(report: Report) -> dict[str, Any]:
     still = {kind: values[0] for kind, values in report.timeline.kinds.items() if values and _still(values)}
     return {
         "rows": [(words, binary(amount), f"{amount:,}") for words, amount in rows if amount is not None],
-        "still": [f"{binary(amount)} of {NAMES.get(kind, kind)}" for kind, amount in still.items() if amount],
+        "still": [f"{binary(amount)} of {KINDS.get(kind, kind)}" for kind, amount in still.items() if amount],
         "notes": report.memory.notes,
     }
 

@@ -39,7 +39,7 @@ def index(entries: Sequence[tuple[str, Summary]]) -> str:
         picture=picture,
         palette=palette.css(),
         style=lean("style.css"),
-        scripts=[lean("theme.js"), lean("index.js")],
+        scripts=[lean("theme.js"), lean("sorting.js"), lean("index.js")],
         short=short,
     )  # fmt: skip
 

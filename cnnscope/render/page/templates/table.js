@@ -55,29 +55,9 @@ for (const type of [...new Set(types)].filter(Boolean).sort()) {
   byId("type").add(new Option(type.length > 40 ? `${type.slice(0, 39)}…` : type, type));
 }
 
-// Once: the largest first, text from A; twice: the other way; three times: the order of execution.
-function sort(heading) {
-  const number = heading.dataset.key in data.columns;
-  const values = number ? data.columns[heading.dataset.key].values : textsOf(heading.dataset.key);
-  const ways = number ? ["descending", "ascending"] : ["ascending", "descending"];
-  const way = ways[ways.indexOf(heading.getAttribute("aria-sort")) + 1];
-  for (const each of headings) each.removeAttribute("aria-sort");
-  const rows = lines.map((line, row) => row);
-  if (way) {
-    heading.setAttribute("aria-sort", way);
-    const sign = way === "ascending" ? 1 : -1;
-    rows.sort((a, b) => {
-      const [p, q] = [values[a], values[b]];
-      if (p === null || q === null) return (p === null) - (q === null); // what is not known comes last
-      return sign * (number ? p - q : p.localeCompare(q, "en", { numeric: true })) || a - b;
-    });
-  }
-  body.append(...rows.map((row) => lines[row]));
-}
-
-table.tHead.addEventListener("click", (event) => {
-  const heading = event.target.closest("th[data-key]");
-  if (heading) sort(heading);
+sortable(table, (heading) => {
+  const { key } = heading.dataset, number = key in data.columns;
+  return { values: number ? data.columns[key].values : textsOf(key), number };
 });
 
 body.addEventListener("click", (event) => {
