@@ -101,9 +101,11 @@ def test_a_table_of_80_columns(place):
     models = ["nets.py:Good", "nets.py:Raises", "lenet5", "resnet18"]
     shown = run(*models, "-b", "1,256", "--device", "h200", "-j", "2").stdout
     lines = shown.splitlines()
+    assert "<0.01" not in shown, "the smallest is read too"
     assert max(map(len, lines)) <= 80
     head = next(line for line in lines if line.startswith("model"))
     assert all(word in head for word in ("params", "MACs", "peak", "reserved", "time"))
+    assert shown.count("OSError") == 1 and "nets.py:Raises (2 rows): " in shown
     assert "4 of 8 rows could not be analysed whole" in " ".join(shown.split())
     assert "OSError: no weights here" in " ".join(shown.split())
     assert next(line for line in lines if line.startswith("resnet18 b256")).split()[2] == "11,689,512"

@@ -100,6 +100,12 @@ def test_rows_on_a_device_are_those_of_memory_and_roofline(place, run):
     assert "H200" in found.notes[-1] or "h200" in found.notes[-1]
 
 
+def test_operators_of_a_gpu_do_not_run_on_the_cpu(place):
+    (row,) = cnnscope.sweep("nets.py:AsksForNumbers", input=IMAGE, device="h200", jobs=2).values()
+    assert row.params is row.traced_on is None
+    assert "cannot be called on meta tensors" in row.error and "device_trace" not in row.error
+
+
 def test_what_does_not_fit_says_so(place):
     found = cnnscope.sweep("vgg16", batch_sizes=[1, 4096], device="t4", jobs=2)
     assert [row.fits for row in found.values()] == [True, False]

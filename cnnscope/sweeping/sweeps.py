@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import origins
@@ -150,19 +150,8 @@ def _check(request: Request, resolutions: Sequence[int]) -> None:
     is_cpu(request.device)  # raises for one that nobody knows
     if request.where not in ("auto", "meta", "cpu"):
         raise UnusableInput(f"device_trace={request.where!r} is no place to run; one of auto, meta, cpu")
-    try:
-        json.dumps(dict(request.run))
-    except (TypeError, ValueError):
-        raise UnusableInput(f"options are plain data, and {_odd(request.run)} is not; write types by name") from None
-
-
-def _odd(run: Mapping[str, Any]) -> str:
-    def is_plain(value: Any) -> bool:
+    for name, value in request.run.items():
         try:
             json.dumps(value)
         except (TypeError, ValueError):
-            return False
-        return True
-
-    odd: Iterator[str] = (name for name, value in run.items() if not is_plain(value))
-    return next(odd, "one")
+            raise UnusableInput(f"options are plain data, and {name} is not; write types by name") from None
