@@ -82,7 +82,7 @@ def test_every_format_has_the_same_rows(place):
         assert all(line[name] == ("" if row[name] is None else str(row[name])) for name in line if name != "missing")
     assert any(line.startswith("| nets.py:Good b2 ") for line in lines_in("a.md"))
     for text in (Path("a.txt").read_text(), Path("a.md").read_text()):
-        assert text.count("OSError: no weights here") == 2
+        assert text.count("OSError: no weights here") == 1 and "(2 rows)" in text
     assert not [each for each in os.listdir() if each.endswith(".part")]
 
 

@@ -199,6 +199,21 @@ def test_what_is_done_is_not_done_again_unless_it_has_changed(place, tmp_path):
         Path("nets.py").write_text(source)
 
 
+def test_what_is_no_fault_of_the_model_is_not_kept(place, tmp_path):
+    journal = tmp_path / "rows"
+    (row,) = cnnscope.sweep("nets.py:KillsItsParent", input=IMAGE, journal=str(journal), jobs=2).values()
+    assert "was killed" in row.error and journal.read_bytes() == b""
+
+
+def test_a_worker_with_another_cnnscope_says_so(place):
+    server = asking.Server(asking.surroundings())
+    task = {"target": "lenet5", "settings": [[1, None], [2, None]], "request": Request()._asdict()}
+    assert ["another cnnscope" in each["error"] for each in server.ask({**task, "stamp": ["older"]}, 2)] == [True] * 2
+    assert [each["params"] for each in server.ask({**task, "stamp": journals.stamp()}, 2)] == [60_000] * 2
+    server.close()
+    assert not server.alive and server.ask(task, 1) == []
+
+
 def test_a_row_depends_on_versions(monkeypatch):
     key, item = journals.keys(Request()), Item("vgg16", Setting(1))
     before = key(item)

