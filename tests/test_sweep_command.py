@@ -211,11 +211,12 @@ def test_a_sweep_that_was_stopped_goes_on(place, how):
 
 
 def test_what_is_done_is_shown_when_there_is_no_file(place):
-    process = started(*SLOW, "--input", "1x3x16x16", "-j", "2", "--format", "json", start_new_session=True)
+    process = started(*SLOW, "--input", "1x3x16x16", "-j", "1", "--format", "json", start_new_session=True)
     while len(lines_in("made.txt")) < 4:
+        assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "with -o FILE they would be kept" in errors
-    assert [row["name"] for row in json.loads(output)["rows"]] == SLOW[: len(json.loads(output)["rows"])]
-    assert 2 <= len(json.loads(output)["rows"]) <= 4
+    names = [row["name"] for row in json.loads(output)["rows"]]
+    assert names == SLOW[: len(names)] and 2 <= len(names) < len(SLOW)

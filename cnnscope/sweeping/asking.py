@@ -67,7 +67,7 @@ class Server:
         try:
             self._process.stdin.write(json.dumps(task).encode() + b"\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it is gone, or was closed
             return []
         lines = (self._process.stdout.readline() for _ in range(count))
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
