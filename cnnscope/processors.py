@@ -33,14 +33,6 @@ def _threads() -> int:
     return min(usable, len(cores) or usable)
 
 
-def free_memory() -> int | None:
-    """Bytes that no program holds now; None where the system does not say."""
-    try:
-        return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
