@@ -31,6 +31,7 @@ from cnnscope.libraries import imported
 
 imported("torchvision", "torchvision")  # before ptflops, which imports it without help where its build does not match
 import fvcore.nn  # noqa: E402
+import networkx  # noqa: E402, F401  # which cnnscope imports where it is used
 import ptflops  # type: ignore[import-untyped]  # noqa: E402
 import torchinfo  # noqa: E402
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cnnscope.measuring.sessions import measure
     from cnnscope.reporting import report
     from cnnscope.summaries import summary
+    from cnnscope.sweeping.sweeps import sweep
     from cnnscope.table import Table, by_module, by_phase
     from cnnscope.tracing import trace
     from cnnscope.whatifs import what_if
@@ -51,6 +52,7 @@ __all__ = [
     "roofline",
     "shapes",
     "summary",
+    "sweep",
     "trace",
     "what_if",
 ]
@@ -77,6 +79,7 @@ _HOMES = {
     "roofline": "analyses.rooflines",
     "shapes": "analyses.shape",
     "summary": "summaries",
+    "sweep": "sweeping.sweeps",
     "trace": "tracing",
     "what_if": "whatifs",
 }

@@ -89,6 +89,11 @@ def cached(name: str | None, make: Callable[[], ModelGraph]) -> ModelGraph:
     return graph
 
 
+def has(name: str) -> bool:
+    """Whether an entry of that key is there, readable or not."""
+    return (folder() / (name + _ENDING)).exists()
+
+
 def recall(name: str | None) -> ModelGraph | None:
     """The graph kept under a key, None where there is none that can be read."""
     if name is None:

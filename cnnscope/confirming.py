@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from .analyses.layering import Layer, layers
+from .devices import device as known
 from .graph import ModelGraph
-from .predicting import Prediction, Range, prediction
+from .predicting import Prediction, Range, device_of, prediction
 from .records import LayerTime, Measurement
 from .table import Table, column, table
 from .units import binary, duration, si
@@ -57,13 +58,17 @@ class ConfirmedLayer:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
-def confirm(graph: ModelGraph, record: Measurement) -> Table[Confirmed]:
-    """Time, memory and work in total. The graph must be of the model and the inputs of the record."""
-    predicted = prediction(graph, record)
+def confirm(graph: ModelGraph, record: Measurement, device: str | None = None) -> Table[Confirmed]:
+    """Time, memory and work in total. The graph must be of the model and the inputs of the record.
+
+    device: predict the time for this device, by name or file; by default for that of the record.
+    """
+    predicted = prediction(graph, record, device)
     rows = [_quantity(name, title, unit, predicted, record) for name, title, unit in _TOTALS]
     rows = [row for row in rows if row.measured or row.predicted]
     notes = [
         *_unknown(predicted, record),
+        *_elsewhere(predicted, record, device),
         f"measured on {record.environment.name}, {record.environment.date}: {record.mode}",
         *record.notes,
     ]
@@ -142,6 +147,16 @@ def _unknown(predicted: Prediction, record: Measurement) -> Iterator[str]:
             yield f"{title} was not measured: {record.reason(part)}"
 
 
+def _elsewhere(predicted: Prediction, record: Measurement, device: str | None) -> Iterator[str]:
+    """Whose time was predicted, where that is another device than the one that was measured."""
+    if "time" in predicted.ranges and (device or device_of(record) == "cpu"):
+        found = known(device or "cpu")
+        what = f"{found.name}: {found.sheet}" if device is None and found.sheet else found.name
+        yield f"time is predicted for {what}"
+    if "time" in predicted.ranges and device is None and device_of(record) == "cpu":
+        yield "'cnnscope calibrate --device cpu -o my.toml' measures this machine; then add --predict-for my.toml"
+
+
 def _note(name: str, guess: Range | None, value: float | None) -> str | None:
     """Whether a range held what was measured, or a bound."""
     if guess is None or value is None or (name != "upper_bound" and guess.low == guess.high):
@@ -189,9 +204,12 @@ def percent(error: float | None) -> str | None:
 # -- layer by layer ---------------------------------------------------------------------------------------------------
 
 
-def confirm_layers(graph: ModelGraph, record: Measurement) -> Table[ConfirmedLayer]:
-    """Every layer of the graph beside its measured time, then what was measured and is no layer of the graph."""
-    predicted = prediction(graph, record).layer_seconds
+def confirm_layers(graph: ModelGraph, record: Measurement, device: str | None = None) -> Table[ConfirmedLayer]:
+    """Every layer of the graph beside its measured time, then what was measured and is no layer of the graph.
+
+    device: as in ``confirm``.
+    """
+    predicted = prediction(graph, record, device).layer_seconds
     times = {row.name: row for row in record.layers.rows} if record.layers else {}
     found = layers(graph)
     holders = record.memory.holders if record.memory else None

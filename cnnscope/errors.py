@@ -9,6 +9,7 @@
     |-- UnknownDevice             a device that nobody knows, or a file that describes none; names the closest ones
     |-- UnmeasurableModel         the model's own code failed on the device; nothing could be measured
     |-- UnusableDevice            a device that is not there, or that was lost
+    |-- UnusableBackend           workers of a sweep that are not installed, cannot be reached, or were lost
     |-- UnusableRecord            a record of a measurement that cannot be read, or that says something impossible
     |-- UnknownColumn             a column that a table does not have; lists those it has
     |-- UnwritableOutput          a file or folder that cannot be written
@@ -74,6 +75,10 @@ class UnmeasurableModel(CnnscopeError):
 
 class UnusableDevice(CnnscopeError):
     """A device to measure on that is not there, or that was lost on the way."""
+
+
+class UnusableBackend(CnnscopeError):
+    """Workers for a sweep that are not installed or cannot be reached, or that were lost on the way."""
 
 
 class UnusableRecord(CnnscopeError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import zoo
 
 # Folders of ours that only see a graph that is there, or a device.
-APART = frozenset(("analyses", "claiming", "cli", "measuring", "render"))
+APART = frozenset(("analyses", "claiming", "cli", "measuring", "render", "sweeping"))
 
 
 def origin(target: str) -> list[str] | None:
@@ -26,11 +26,11 @@ def origin(target: str) -> list[str] | None:
 
 
 @cache
-def own_source() -> str:
-    """A digest of our own files and the zoo's, but for those that only see a graph that is there."""
+def own_source(apart: frozenset[str] = APART) -> str:
+    """A digest of our own files and the zoo's, but for some folders: by default those that only see a graph."""
     home = os.path.dirname(__file__)
     digest = hashlib.sha256()
-    for path in (*sorted(python_files(home, APART)), f"{home}/architectures/catalog.toml"):
+    for path in (*sorted(python_files(home, apart)), f"{home}/architectures/catalog.toml"):
         digest.update(path.removeprefix(home).encode())
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()
@@ -64,8 +64,12 @@ def stamps(package: str) -> str:
 
 
 def switches() -> list[tuple[str, str]]:
-    """Variables that may change what a library runs, such as TIMM_FUSED_ATTN."""
-    return sorted(each for each in os.environ.items() if each[0].startswith(("PYTORCH_", "TIMM_", "TORCH")))
+    """Variables that may change what a library runs, such as TIMM_FUSED_ATTN; not those that say where files are.
+
+    torch itself sets TORCHINDUCTOR_CACHE_DIR while it runs.
+    """
+    found = [each for each in os.environ.items() if each[0].startswith(("PYTORCH_", "TIMM_", "TORCH"))]
+    return sorted(each for each in found if not each[0].endswith(("_DIR", "_HOME")))
 
 
 def _home(package: str) -> str | None:

@@ -43,8 +43,11 @@ QUANTITIES = ("time", "base", "peak_requested", "peak_allocated", "peak_reserved
 _THERE = ("param", "buffer", "constant", "input", "optimizer")
 
 
-def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
-    """Everything that is predicted of a run of this graph on the record's device, with its settings."""
+def prediction(graph: ModelGraph, record: Measurement, device: str | None = None) -> Prediction:
+    """Everything that is predicted of a run of this graph on the record's device, with its settings.
+
+    device: whose time, a name of ``cnnscope devices`` or a device file; None is that of the record.
+    """
     ranges: dict[str, Range] = {}
     reasons = dict.fromkeys(QUANTITIES, "no rule says so yet")
     if reason := unlike(graph.run, record.settings):
@@ -52,7 +55,7 @@ def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     else:
         base = sum(storage.bytes for storage in graph.storages if storage.kind in _THERE and storage.born < 0)
         ranges = {"base": Range(base, base), **_peaks(graph, record)}
-    seconds, reason = _time(graph, record)
+    seconds, reason = _time(graph, record, device or device_of(record))
     if reason:
         reasons["time"] = reason
     elif seconds is not None:
@@ -61,12 +64,12 @@ def prediction(graph: ModelGraph, record: Measurement) -> Prediction:
     return Prediction(ranges, layer_seconds, {name: why for name, why in reasons.items() if name not in ranges})
 
 
-def _device(record: Measurement) -> str:
-    """What the device is called among those to predict for."""
+def device_of(record: Measurement) -> str:
+    """What the device of a record is called among those to predict for: of all CPUs there is one, ``cpu``."""
     return "cpu" if record.settings.device == "cpu" else record.environment.name
 
 
-def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[KernelTime] | None, str]:
+def _time(graph: ModelGraph, record: Measurement, device: str) -> tuple[Table[KernelTime] | None, str]:
     """The roofline of the run, kernel by kernel, or why there is none."""
     settings = record.settings
     if graph.run.train != settings.train:
@@ -74,7 +77,7 @@ def _time(graph: ModelGraph, record: Measurement) -> tuple[Table[KernelTime] | N
     try:
         found = roofline(
             graph,
-            _device(record),
+            device,
             dtype=settings.dtype,
             channels_last=settings.channels_last,
             compiled=settings.compile,
@@ -103,7 +106,7 @@ def _by_layer(graph: ModelGraph, kernels: Table[KernelTime]) -> dict[str, Range]
 
 def _peaks(graph: ModelGraph, record: Measurement) -> dict[str, Range]:
     try:
-        total = peak_memory(graph, _device(record))
+        total = peak_memory(graph, device_of(record))
     except UnknownDevice:
         total = peak_memory(graph, "cuda")
     values = {name: getattr(total, name) for name in QUANTITIES if name.startswith("peak") or name == "upper_bound"}

@@ -60,20 +60,26 @@ class Distribution:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
-def reckon(pairs: Iterable[tuple[str, Measurement, ModelGraph | None]]) -> Table[Reckoned]:
-    """One row for each record; name, record, and the graph of the same program, None where there is none."""
-    found = list(pairs)
-    rows = [_row(name, record, graph) for name, record, graph in found]
+def reckon(
+    pairs: Iterable[tuple[str, Measurement, ModelGraph | None]], devices: Mapping[str, str] | None = None
+) -> Table[Reckoned]:
+    """One row for each record; name, record, and the graph of the same program, None where there is none.
+
+    devices: by the record's name, for what its time is predicted, where that is not its own device.
+    """
+    found, devices = list(pairs), devices or {}
+    rows = [_row(name, record, graph, devices.get(name)) for name, record, graph in found]
     notes = [f"{row.name}: {row.stopped}" for row in rows if row.stopped]
+    notes += [f"times are predicted for {device}" for device in dict.fromkeys(devices.values())]
     busy = sum(any(note.startswith("other work ran") for note in record.notes) for _, record, _ in found)
     if busy:
         notes.append(f"other work ran on the machine during {busy} of {len(rows)}: their times are upper limits")
     return table("records and predictions", rows, Reckoned, notes=tuple(notes))
 
 
-def _row(name: str, record: Measurement, graph: ModelGraph | None) -> Reckoned:
+def _row(name: str, record: Measurement, graph: ModelGraph | None, device: str | None) -> Reckoned:
     values = {quantity: measured_value(record, quantity) for quantity in QUANTITIES}
-    ranges = prediction(graph, record).ranges if graph is not None else {}
+    ranges = prediction(graph, record, device).ranges if graph is not None else {}
     errors = {quantity: error_of(ranges.get(quantity), values[quantity]) for quantity in QUANTITIES}
     macs = layers(graph).total.macs if graph is not None else None
     time = values["time"]

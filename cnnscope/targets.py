@@ -103,6 +103,15 @@ def _from_file(path: str) -> Target:
     return Target(model, tuple(each.example for each in inputs), name, tuple(each.dtype for each in inputs))
 
 
+def has_room(model: nn.Module) -> bool:
+    """Whether weights, and as much again three times, fit into the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # a system that does not say
+        return True
+    return 4 * sum(each.numel() * each.element_size() for each in model.parameters()) < int(free)
+
+
 def tensor(shape: Shape, dtype: str = "float32") -> torch.Tensor:
     """A tensor without data.
 

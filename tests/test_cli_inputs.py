@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cnnscope import targets
-from cnnscope.cli.inputs import Input, arguments, chosen, parse
 from cnnscope.errors import UnusableInput
+from cnnscope.inputs import Input, arguments, chosen, parse
 
 
 @pytest.mark.parametrize(

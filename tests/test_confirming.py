@@ -156,6 +156,34 @@ def test_confirm_all_makes_the_report_and_its_charts(folder, tmp_path):
     assert len(json.loads(run("confirm", f"--all={folder}", "--format", "json"))["rows"]) == 3
 
 
+SLOW = """[[device]]
+name = "snail"
+capability = "cpu"
+rates = { fp32 = 0.0001 }
+bandwidth = 0.1
+"""
+
+
+def test_time_is_predicted_for_a_device_of_ones_own(record, graph, folder, tmp_path):
+    """10^8 FLOPs and bytes in a second; where the records are, a device file of that machine is found by itself."""
+    file = tmp_path / "snail.toml"
+    file.write_text(SLOW)
+    slow, plain = (confirming.confirm(graph, record, device)["time"] for device in (str(file), None))
+    total = cnnscope.roofline(graph, str(file)).total
+    assert (slow.predicted_low, slow.predicted_high) == (total.low, total.high) and slow.error > plain.error
+    assert slow.measured_value == plain.measured_value
+    path = str(folder / "cpu" / "lenet5_modern-b2.json")
+    assert "predicted for snail" in run("confirm", "lenet5_modern", "--record", path, "--predict-for", str(file))
+    assert "calibrate --device cpu" in run("confirm", "lenet5_modern", "--record", path)
+    (folder / "cpu" / "device.toml").write_text(SLOW)
+    try:
+        rows = json.loads(run("confirm", f"--all={folder}", "--format", "json"))["rows"]
+        assert {row["time_error"] for row in rows if row["name"] == "cpu/lenet5_modern-b2"} == {slow.deviation}
+    finally:
+        (folder / "cpu" / "device.toml").unlink()
+    assert "no device 'slug'" in run("confirm", "lenet5_modern", "--record", path, "--predict-for", "slug", code=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["confirm"], "name a MODEL"), (["confirm", "--all=nowhere"], "no record in 'nowhere'"),

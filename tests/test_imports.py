@@ -12,6 +12,7 @@ import cnnscope
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "cnnscope"
 HEAVY = {"torch", "torchvision", "timm", "fvcore", "pynvml", "numpy", "pandas", "vl_convert"}
+HEAVY |= {"distributed", "joblib", "pyarrow", "ray"}
 
 
 def modules_of(folder: str) -> list[str]:
@@ -36,6 +37,7 @@ TORCH_FREE = [
     *modules_of("analyses"),
     *modules_of("claiming"),
     *modules_of("render"),
+    *modules_of("sweeping"),
 ]
 
 
@@ -64,7 +66,7 @@ def test_module_loads_nothing_heavy(module: str):
     "arguments",
     [
         *(["--help"], ["list"], ["devices"]),
-        *([each, "--help"] for each in ("table", "graph", "report", "confirm", "fit", "calibrate")),
+        *([each, "--help"] for each in ("table", "graph", "report", "confirm", "fit", "calibrate", "sweep")),
     ],
 )
 def test_command_loads_nothing_heavy(arguments: list[str]):

@@ -27,6 +27,7 @@ from . import (
     reconciling,
     reporting,
     sizing,
+    sweeping,
     tabling,
 )
 from .common import say
@@ -148,5 +149,6 @@ main.add_command(budgeting.check)
 main.add_command(predicting.devices)
 main.add_command(predicting.calibrate)
 main.add_command(predicting.fit)
+main.add_command(sweeping.sweep)
 main.add_command(measuring.measure)
 main.add_command(measuring.confirm)

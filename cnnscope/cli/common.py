@@ -16,7 +16,7 @@ import click
 
 from .. import caching
 from ..errors import UntraceableModel
-from .inputs import arguments, chosen
+from ..inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -68,13 +68,15 @@ class Traced:
         return Loaded(found.model, args[0] if len(args) == 1 else args or None, dict(kwargs), found.name)
 
     def _trace(self) -> ModelGraph:
-        where = _device_trace()
+        where = device_trace()
         if where == "cpu":
             return self._traced(self._load("cpu"), device_trace="cpu")
         try:
             return self._traced(self.loaded)
         except UntraceableModel as error:
-            if where == "meta" or not error.needs_data or not _has_room(self.loaded.model):
+            from ..targets import has_room
+
+            if where == "meta" or not error.needs_data or not has_room(self.loaded.model):
                 raise
         say(f"{self.loaded.name} asks for numbers: traced in a real run on the CPU (--device-trace meta does not)")
         return self._traced(self._load("cpu"), device_trace="cpu")
@@ -92,18 +94,9 @@ class Traced:
             return None
         given = chosen(self._inputs, None, self._batch_size, self.target) if self._inputs else None
         options: dict[str, Any] = {**self._run}
-        if _device_trace() != "auto":
-            options["device_trace"] = _device_trace()
+        if device_trace() != "auto":
+            options["device_trace"] = device_trace()
         return caching.key(self.target, given, batch=self._batch_size, **options)
-
-
-def _has_room(model: Any) -> bool:
-    """Whether weights, and as much again three times, fit into the memory that is free."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # a system that does not say
-        return True
-    return 4 * sum(each.numel() * each.element_size() for each in model.parameters()) < int(free)
 
 
 @contextlib.contextmanager
@@ -144,7 +137,8 @@ with_device_trace = click.option(
 )
 
 
-def _device_trace() -> str:
+def device_trace() -> str:
+    """Where the models of the command that runs are to run."""
     return str(click.get_current_context().meta.get(_DEVICE_TRACE, "auto"))
 
 

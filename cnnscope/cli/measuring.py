@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..inputs import arguments, chosen
 from ..records import DEVICES, DTYPES, OPTIMIZERS
 from .common import F, colored, deliver, takes_model, traced
-from .inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -97,6 +97,12 @@ def ended(record: Measurement, output: str | None) -> int:
 )
 @click.option("--layers", "by_layer", is_flag=True, help="Also layer by layer.")
 @click.option(
+    "--predict-for",
+    metavar="NAME",
+    help="Whose time to predict: a device of 'cnnscope devices' or a file of 'cnnscope calibrate'. "
+    "[default: device.toml beside the records of --all, else the device of the record]",
+)
+@click.option(
     "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
 )
 @click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
@@ -107,21 +113,24 @@ def confirm(
     file: str | None,
     folder: str | None,
     by_layer: bool,
+    predict_for: str | None,
     format_: str,
     output: str | None,
     **settings: Any,
 ) -> int:
     """Put what is predicted for MODEL beside what is measured, with the signed error."""
-    from .. import confirming, records
+    from .. import confirming, devices, records
 
+    if predict_for:
+        devices.device(predict_for)  # a wrong name ends the command before anything is measured
     if folder:
-        return _confirm_all(folder if model is None else _not_both(folder, model), format_, output)
+        return _confirm_all(folder if model is None else _not_both(folder, model), predict_for, format_, output)
     if model is None:
         raise click.UsageError("name a MODEL, or give --all for the records of a folder")
     record = records.read(file) if file else measured(model, inputs, batch_size, settings)
     graph = graph_of(record, model)
-    tables: list[Table[Any]] = [confirming.confirm_layers(graph, record)] if by_layer else []
-    tables.append(confirming.confirm(graph, record))
+    tables: list[Table[Any]] = [confirming.confirm_layers(graph, record, predict_for)] if by_layer else []
+    tables.append(confirming.confirm(graph, record, predict_for))
     deliver("\n\n".join(rendered(table, format_, output) for table in tables), output)
     return ended(record, None)
 
@@ -133,7 +142,7 @@ def _not_both(folder: str, model: str) -> str:
     raise click.UsageError(f"--all is for a folder of records, and {model!r} for one model; give --all=FOLDER or MODEL")
 
 
-def _confirm_all(folder: str, format_: str, output: str | None) -> int:
+def _confirm_all(folder: str, predict_for: str | None, format_: str, output: str | None) -> int:
     """All records of a folder; a Markdown file becomes the report, with its charts beside it."""
     from .. import reckoning, records
 
@@ -142,7 +151,9 @@ def _confirm_all(folder: str, format_: str, output: str | None) -> int:
         raise click.UsageError(f"there is no record in {folder!r}; 'python -m cnnscope.measuring.suite' makes them")
     pairs = [(name, record, graph_of(record, record.target) if record.inputs and record.target else None)
              for name, record in found.items()]  # fmt: skip
-    table = reckoning.reckon(pairs)
+    table = reckoning.reckon(
+        pairs, {name: device for name in found if (device := predict_for or _beside(folder, name))}
+    )
     if output and output.endswith(".md"):
         from .. import zoo
 
@@ -153,6 +164,14 @@ def _confirm_all(folder: str, format_: str, output: str | None) -> int:
         parts = [rendered(each, format_, output) for each in (table, reckoning.distributions(list(table.values())))]
         deliver("\n\n".join(parts), output)
     return 0
+
+
+def _beside(folder: str, name: str) -> str | None:
+    """The device file that 'calibrate' made where the record was made, if one was kept there."""
+    from pathlib import Path
+
+    file = (Path(folder) / name).parent / "device.toml"
+    return str(file) if file.is_file() else None
 
 
 def _charts(found: list[Measurement], output: str) -> dict[str, str]:

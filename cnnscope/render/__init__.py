@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .canvas.raster import pdf, png
+    from .columnar import parquet
     from .diagram import svg, tikz
     from .diagram.dots import dot
     from .figures import figure
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .markup import html, markdown
     from .texts import text
 
-__all__ = ["csv", "dot", "figure", "html", "json", "markdown", "pdf", "png", "svg", "text", "tikz"]
+__all__ = ["csv", "dot", "figure", "html", "json", "markdown", "parquet", "pdf", "png", "svg", "text", "tikz"]
 
 _HOMES = {
     "csv": "interchange",
@@ -25,6 +26,7 @@ _HOMES = {
     "html": "markup",
     "json": "interchange",
     "markdown": "markup",
+    "parquet": "columnar",
     "pdf": "canvas.raster",
     "png": "canvas.raster",
     "svg": "diagram",

@@ -98,6 +98,9 @@ def _column(table: Table[Any], field: Field, title: str | None) -> Column:
     unit = field.metadata["unit"]
     known = [value for row in table.values() if isinstance(value := getattr(row, field.name), int | float)]
     factor, prefix = scale(max(known, default=0), unit) if unit in _SCALED else (1, "")
+    if unit in _SCALED and field.metadata["fold"] == "none":  # each row stands for itself: the smallest is read too
+        smallest = min((value for value in known if value > 0), default=0)
+        factor, prefix = min((factor, prefix), scale(400 * smallest, unit))
     unknown = bool(table.missing) and (unit in _RULED or (field.metadata["fold"] == "sum" and len(known) < len(table)))
     return Column(field, title or field.metadata["title"], unit, factor, prefix, unknown)
 

@@ -65,6 +65,8 @@ def _raw(row: Any, column: cells.Column) -> str:
     value = getattr(row, column.name)
     if value is None:
         return "?" if cells.cell(row, column) == "?" else ""
+    if isinstance(value, tuple) and column.unit == "text":
+        return " ".join(map(str, value))
     return cells.raw(value)
 
 

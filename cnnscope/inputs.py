@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import UnusableInput
+from .errors import UnusableInput
 
 _FORM = re.compile(r"(?:(?P<name>[^\W\d]\w*)=)?(?P<list>\[)?(?P<shape>\d+(?:[xX×]\d+)*)(?::(?P<dtype>\w+))?(?(list)\])")
 _EXAMPLE = "write it like 1x3x224x224, name=1x16, 1x128:int64 or [3x320x320] for a list, one --input for each"
@@ -45,12 +45,13 @@ def chosen(
     batch: int | None,
     target: str,
     dtypes: tuple[str, ...] = (),
+    resolution: int | None = None,
 ) -> tuple[Input, ...]:
     """The inputs given, else the model's default ones of these types; ``batch`` replaces the first size of each, and
-    of a list its length.
+    of a list its length; ``resolution`` the height and the width of images and clips.
 
     Raises:
-        UnusableInput: none is given and none is known, or one cannot be read.
+        UnusableInput: none is given and none is known, one cannot be read, or none has a height and a width.
     """
     shapes = default or ()
     types = (*dtypes, *["float32"] * (len(shapes) - len(dtypes)))
@@ -60,6 +61,8 @@ def chosen(
     twice = [each.name for each in given if each.name and [other.name for other in given].count(each.name) > 1]
     if twice:
         raise UnusableInput(f"the input {twice[0]!r} is given twice; {_EXAMPLE}")
+    if resolution is not None:
+        given = _resized(given, resolution, target)
     return given if batch is None else tuple(_batched(each, batch) for each in given)
 
 
@@ -71,9 +74,20 @@ def _batched(each: Input, batch: int) -> Input:
     return each._replace(listed=batch) if each.listed else each._replace(shape=(batch, *each.shape[1:]))
 
 
+def _resized(given: tuple[Input, ...], side: int, target: str) -> tuple[Input, ...]:
+    """Images and clips, of one size too in a list, as squares of ``side``; other inputs stay as they are."""
+    is_image = [len(each.shape) == 3 if each.listed else len(each.shape) in (4, 5) for each in given]
+    if not any(is_image):
+        raise UnusableInput(f"no input of {target} has a height and a width to be {side}; give it whole with --input")
+    return tuple(
+        each._replace(shape=(*each.shape[:-2], side, side)) if image else each
+        for each, image in zip(given, is_image, strict=True)
+    )
+
+
 def arguments(inputs: tuple[Input, ...]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Positional and keyword arguments of the forward, as tensors without data."""
-    from ..targets import tensor
+    from .targets import tensor
 
     def made(each: Input) -> Any:
         if each.listed:
