@@ -94,7 +94,7 @@ def test_every_command_that_writes_is_here():
         for name, command in main.commands.items()
         if not isinstance(command, click.Group) and any("-o" in each.opts for each in command.params)
     }
-    assert writing == set(COMMANDS)
+    assert writing == {*COMMANDS, "sweep"}, "each is under all faults; a sweep, which keeps a journal beside, below"
 
 
 SOME = [pytest.param(each, marks=pytest.mark.slow) if each == "calibrate" else each for each in COMMANDS]
@@ -140,6 +140,14 @@ def test_a_disk_that_is_full(command, quick):
         result = invoke(command, file)
     is_one_error(result, "cannot write", "file too large", file.name)
     assert file.read_text() == "before" and os.listdir(quick) == [file.name]
+
+
+def test_a_sweep_on_a_disk_that_is_full(quick):
+    (quick / "file.csv").write_text("before")
+    with small_files(50):
+        result = CliRunner().invoke(main, ["sweep", NET, "--jobs", "1", "-o", "file.csv"])
+    is_one_error(result, "cannot keep rows", "file too large")
+    assert (quick / "file.csv").read_text() == "before"
 
 
 @pytest.mark.parametrize("command", ["table", "graph", "memory", "report"])

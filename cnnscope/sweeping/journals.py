@@ -7,6 +7,7 @@ a row of another version, another setting or a changed file is not found, and is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -77,7 +78,8 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # of rows that could not be kept, which has been said
+                self._file.close()
 
 
 def stamp() -> list[str]:
