@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from typing import Any, NamedTuple
 
 import torch
@@ -115,6 +116,7 @@ class Recorder(TorchDispatchMode):
         self._on_meta = originals.device == "meta"
         self._doubles = originals.memo
         self._copies: set[int] | None = None
+        self._marked: list[weakref.ref[torch.Tensor]] = []
         self._moves = originals.device == "meta" and device != "cpu"
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self._data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
@@ -124,6 +126,14 @@ class Recorder(TorchDispatchMode):
     def ran(self) -> int:
         """How many operators have run."""
         return len(self.records)
+
+    def stop(self) -> None:
+        """The run has ended: nothing is followed any more, and no tensor of the program's bears a mark of it."""
+        self.memory.stop()
+        for reference in self._marked:
+            if (tensor := reference()) is not None:
+                tensor.__dict__.pop(_DOUBLE, None)
+                tensor.__dict__.pop("_cnnscope", None)
 
     # -- tensors ------------------------------------------------------------------------------------------------------
 
@@ -176,6 +186,8 @@ class Recorder(TorchDispatchMode):
         if known is None:
             self._aliased = True
             known = self.new_value(meta, storage)._replace(written=-1, real=not tensor.is_meta)
+        if not tensor.is_meta:
+            self._marked.append(weakref.ref(tensor))
         tensor._cnnscope = known  # type: ignore[attr-defined]
         return known
 
@@ -510,6 +522,7 @@ class Recorder(TorchDispatchMode):
             double._cnnscope = known._replace(real=False)  # type: ignore[attr-defined]
             self.memory.shared(double.untyped_storage(), tensor.untyped_storage(), known.storage)
             setattr(tensor, _DOUBLE, double)
+            self._marked.append(weakref.ref(tensor))
             tensor.__dict__.pop("_cnnscope", None)  # from now on the double knows
             self.given.pop(id(tensor), None)
         return double

@@ -171,7 +171,7 @@ class _Job(NamedTuple):
             raise
         except Exception as error:
             failure = error
-        recorder.memory.stop()
+        recorder.stop()
         graph = assemble(recorder, calls.all, self.name, inputs, outputs, self.run)
         if failure is not None:
             phase = step.phase if step else "forward"

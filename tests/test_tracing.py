@@ -558,3 +558,20 @@ def test_no_weight_is_allocated():
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert params_of(graph) == 123_642_856
     assert grown < 10 * 2**20
+
+
+SCALE, TURN = torch.arange(4.0), torch.eye(4)
+
+
+class UsesGlobals(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * SCALE + SCALE.view(2, 2).reshape(4) + x @ TURN.t() + SCALE.to(x.device)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_tensors_of_the_program_bear_no_mark_of_the_trace(train):
+    model = nn.Sequential(nn.Linear(4, 4), UsesGlobals())
+    for device_trace in ("meta", "cpu"):
+        cnnscope.trace(model, (3, 4), train=train, device_trace=device_trace)
+        assert vars(SCALE) == vars(TURN) == {} and torch.equal(SCALE, torch.arange(4.0))
+        assert all(vars(each) == {} for each in model.parameters())
