@@ -22,8 +22,9 @@ from .layouts import Meta
 from .signatures import Signature, held
 
 if TYPE_CHECKING:
+    from .bookkeeping import Known
     from .lifetimes import Record
-    from .recording import Known, Recorder
+    from .recording import Recorder
 
 Forward = Callable[..., Any]
 
