@@ -136,13 +136,14 @@ def _parameters(recorder: Recorder, ops: list[Op]) -> tuple[Parameter, ...]:
     norms = {kind for kind in {op.kind for op in ops} if any(each in kind for each in _NORMALISATIONS)}
     normalising = {name for op in ops if op.kind in norms for name in op.params}
     found = []
+    described: dict[int, tuple[Shape, str, Shape]] = {}
     for tensor, names in zip(recorder.params, recorder.param_names, strict=True):
         known = recorder.known(tensor)
-        shape, _, dtype = METAS[known.meta]
+        if known.meta not in described:
+            described[known.meta] = _plain(METAS[known.meta])
+        shape, dtype, _ = described[known.meta]
         role = _role(names[0], recorder.memory.kinds[known.storage] == "param", normalising)
-        found.append(
-            Parameter(names[0], shape, str(dtype)[6:], role, tensor.requires_grad, known.storage, tuple(names))
-        )
+        found.append(Parameter(names[0], shape, dtype, role, tensor.requires_grad, known.storage, tuple(names)))
     return tuple(found)
 
 

@@ -179,8 +179,14 @@ class Ledger:
     def numbers(self, value: Any) -> tuple[int, ...]:
         """The numbers of the tensors in an argument or result, one container deep, but for those inside of vmap."""
         if isinstance(value, torch.Tensor):
+            known = value.__dict__.get("_cnnscope")
+            if known is not None and known.run == self.run:
+                return (known.value,)
             return () if is_functorch_wrapped_tensor(value) else (self.known(value).value,)
         items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+        if len(items) == 1:
+            (item,) = items
+            return self.numbers(item) if isinstance(item, torch.Tensor) else ()
         return tuple([number for item in items if isinstance(item, torch.Tensor) for number in self.numbers(item)])
 
     def adopt(self, tensor: torch.Tensor, name: str, kind: str) -> None:

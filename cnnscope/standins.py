@@ -20,6 +20,8 @@ from .errors import UnusableInput
 
 Memo = dict[int, Any]
 
+_META = torch.device("meta")
+
 _ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size))
 _CONTAINERS = frozenset((dict, OrderedDict, list, set))
 
@@ -85,6 +87,20 @@ def stand_in(model: nn.Module, device: str = "meta") -> tuple[nn.Module, Origina
     return _clone(model, originals), originals
 
 
+def named_modules(root: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What ``root.named_modules()`` gives, without a generator inside of a generator for each level."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+
+    def walk(path: str, module: nn.Module) -> None:
+        found[id(module)] = path, module
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in found:
+                walk(f"{path}.{name}" if path else name, child)
+
+    walk("", root)
+    return list(found.values())
+
+
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor of the same class, shape, strides and dtype without data."""
     if is_lazy(tensor):
@@ -92,7 +108,7 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
         return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return tensor.detach().to("meta")
-    return _like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"))
+    return _like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META))
 
 
 def with_data(tensor: torch.Tensor) -> torch.Tensor:
@@ -113,7 +129,7 @@ def with_data(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _like(tensor: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
-    if isinstance(tensor, nn.Parameter):
+    if type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter):  # the first is asked much faster
         bare = torch.Tensor._make_subclass(type(tensor), bare, tensor.requires_grad)
         if tensor.__dict__:
             bare.__dict__.update(tensor.__dict__)
@@ -144,6 +160,8 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
             attributes[name] = value
         elif kind in _CONTAINERS and not value:
             attributes[name] = kind()
+        elif kind is tuple and _ATOMS.issuperset(map(type, value)):
+            attributes[name] = value
         elif name == "_compiled_call_impl":
             attributes[name] = None  # what torch.compile made of it is not what is traced
         elif name == "_modules":
@@ -166,8 +184,8 @@ def _scripted(module: torch.jit.ScriptModule, device: str) -> nn.Module:
 
 
 def _copied(value: Any, originals: Originals) -> Any:
-    if type(value) in (tuple, list) and all(type(item) in _ATOMS for item in value):
-        return value if type(value) is tuple else list(value)
+    if type(value) is list and _ATOMS.issuperset(map(type, value)):
+        return list(value)
     originals.register_all()
     try:
         return copy.deepcopy(value, originals.memo)

@@ -16,7 +16,9 @@ from .flavours import FLAVOURS
 
 
 @contextlib.contextmanager
-def surroundings_kept(modules: Iterable[nn.Module], gradients: bool = False, device: str = "cpu") -> Iterator[None]:
+def surroundings_kept(
+    classes: Iterable[type[nn.Module]], gradients: bool = False, device: str = "cpu"
+) -> Iterator[None]:
     """Run a forward as the plain eager program, and leave everything around it as it was, also when it raises.
 
     Gradients are on or off as asked, autocast is off until the program says otherwise; composite functions call what
@@ -26,7 +28,7 @@ def surroundings_kept(modules: Iterable[nn.Module], gradients: bool = False, dev
     """
     with (
         random_state_kept(),
-        _class_containers_kept(modules),
+        _class_containers_kept(classes),
         _deeper_recursion(),
         _layers_taken_apart(),
         _eager(),
@@ -54,12 +56,12 @@ def random_state_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _class_containers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put back dicts, lists and sets that hang on the modules' classes: a cache filled with meta tensors would break
+def _class_containers_kept(classes: Iterable[type[nn.Module]]) -> Iterator[None]:
+    """Put back dicts, lists and sets that hang on the classes of modules: a cache filled with meta tensors would break
     the next real run."""
     kept: list[tuple[Any, Any]] = []
     seen: set[type] = set()
-    for cls in {type(module) for module in modules}:
+    for cls in classes:
         for base in cls.__mro__:
             if base not in seen and not base.__module__.startswith(("torch.", "builtins")):
                 seen.add(base)

@@ -18,7 +18,7 @@ from .following import Calls, calls_followed
 from .graph import ModelGraph, Run
 from .recording import Recorder
 from .replaying import Replays
-from .standins import Originals, stand_in
+from .standins import Originals, named_modules, stand_in
 from .surroundings import surroundings_kept
 from .training import Step, check_trainable, optimizer_of, set_modes, training_run
 
@@ -127,7 +127,8 @@ class _Job(NamedTuple):
 
     def traced(self, input: Any) -> ModelGraph:
         run = self.run
-        with surroundings_kept(self.model.modules(), run.train, run.device):
+        classes = {type(module) for _, module in named_modules(self.model)}
+        with surroundings_kept(classes, run.train, run.device):
             twin, originals = stand_in(self.model, run.traced_on)
             set_modes(twin, run.train)
             args, keywords = arguments_of(twin, input, self.kwargs, originals)
@@ -152,7 +153,7 @@ class _Job(NamedTuple):
         recorder = Recorder(originals, self.run.train, self.run.device)
         calls = Calls(recorder, twin)
         inputs = [recorder.give(tensor, path, "input").value for path, tensor in named_tensors(twin, args, keywords)]
-        modules = list(twin.named_modules())
+        modules = named_modules(twin)
         outputs: list[int] = []
         failure = None
         try:

@@ -16,6 +16,7 @@ from .errors import UnusableInput
 from .following import Calls
 from .graph import Run
 from .recording import Recorder
+from .standins import named_modules
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda params: torch.optim.SGD(params, lr=0.01),
@@ -115,7 +116,7 @@ def check_trainable(twin: nn.Module) -> None:
 def set_modes(twin: nn.Module, train: bool) -> None:
     """Eval for inference. For training the modes as they are, unless the model as a whole is in eval mode."""
     if not train:
-        for module in twin.modules():
+        for _, module in named_modules(twin):
             module.__dict__["training"] = False
     elif not twin.training:
         twin.train()  # a model may keep parts of itself in eval mode by overriding this
