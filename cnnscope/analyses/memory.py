@@ -185,7 +185,13 @@ RUNS = 3
 _STAYS = frozenset(("param", "buffer", "constant", "optimizer", "gradient"))
 
 
-_NUMBERS = 64  # a Python number is a tensor of 8 bytes for as long as an operator takes
+def _numbers(graph: ModelGraph) -> int:
+    """Bytes, at most, of Python numbers: each is a tensor of 8 bytes for as long as an operator takes.
+
+    Autograd keeps those of ``x * 0.5`` for the backward pass, as tensors that no operator returns.
+    """
+    kept = [op for op in graph if op.phase == "forward" and isinstance(op.attrs.get("other"), (int, float))]
+    return 8 * (8 + (len(kept) if graph.train else 0))
 
 
 def _on_cpu(total: PeakMemory, found: OnCpu) -> PeakMemory:
@@ -197,7 +203,10 @@ def _on_cpu(total: PeakMemory, found: OnCpu) -> PeakMemory:
         if held is None
     ]
     return dataclasses.replace(
-        total, peak_allocated=found.peak, upper_bound=max([found.peak, *unknown]) + _NUMBERS, missing=found.missing
+        total,
+        peak_allocated=found.peak,
+        upper_bound=max([found.peak, *unknown]) + _numbers(line.graph),
+        missing=found.missing,
     )
 
 
