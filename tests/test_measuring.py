@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 import cnnscope
 from cnnscope import measure, records
 from cnnscope.errors import UnmeasurableModel, UnusableDevice, UnusableInput
-from cnnscope.measuring import clocks, replaying, subjects
+from cnnscope.measuring import clocks, neighbours, replaying, subjects
 from cnnscope.measuring.layers import layer_times
 from cnnscope.measuring.peaks import peaks
 from cnnscope.measuring.sessions import measure_target, settings_of
@@ -369,3 +370,45 @@ def test_a_target_is_made_with_its_own_buffers():
 
 def test_the_middle_of_a_range():
     assert Range(1, 3).middle == 2
+
+
+# -- others on the machine --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stat(tmp_path, monkeypatch):
+    """A kernel's count of CPU time, and what this process has spent, both to be set."""
+    file, spent = tmp_path / "stat", [0.0]
+    monkeypatch.setattr(neighbours, "_STAT", file)
+    monkeypatch.setattr(neighbours, "_own", lambda: spent[0])
+
+    def put(busy: float, own: float) -> None:
+        """Seconds; idle and waiting ones, which do not count, are far more."""
+        ticks = int(busy * os.sysconf("SC_CLK_TCK"))
+        file.write_text(f"cpu  {ticks - 4} 1 1 9999999 9999999 1 0 1 0 0\ncpu0 1 2 3\n")
+        spent[0] = own
+
+    put(100, 10)
+    return put
+
+
+@pytest.mark.parametrize(
+    ("busy", "own", "share"),
+    [(100, 10, 0), (108, 18, 0), (104, 10, 0.4), (110, 15, 0.5), (100, 11, 0)],
+    ids=["idle", "we alone", "others alone", "both", "rounding"],
+)
+def test_others_are_told_from_ourselves(stat, monkeypatch, busy, own, share):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    clock = iter([50.0, 55.0, 55.0])
+    monkeypatch.setattr(neighbours.time, "perf_counter", lambda: next(clock))
+    watch = neighbours.Neighbours(load=9.0)
+    stat(busy, own)
+    assert watch.share == pytest.approx(share, abs=0.01)
+    assert (watch.note is None) == (share < 0.1)
+
+
+def test_where_the_system_does_not_tell_the_load_speaks(stat, monkeypatch, tmp_path):
+    monkeypatch.setattr(neighbours, "_STAT", tmp_path / "none")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert neighbours.Neighbours(load=0.3).note is None and neighbours.Neighbours(load=None).note is None
+    assert "load average 1.5 on 2 cores" in neighbours.Neighbours(load=1.5).note

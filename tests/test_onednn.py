@@ -9,7 +9,7 @@ from typing import Any
 import cpu_truth
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -120,8 +120,13 @@ def test_convolution(c: dict[str, Any]):
     check(recorded("convolution", given_of(x, w, b), result, **dict(zip(NAMES, c["arguments"], strict=True))), true)
 
 
+ONE_POINT = {"x": (1, 24, 13, 13), "w": (24, 1, 1, 1), "bias": False, "last": True,
+             "arguments": ((1, 1), (0, 0), (1, 1), False, (0, 0), 24)}  # fmt: skip
+
+
 @LAWS
 @given(convolutions(last=None), st.booleans())
+@example(ONE_POINT, False)
 @pytest.mark.skipif(ISA != "avx512", reason="gradients are only understood for AVX-512")
 def test_gradients_of_a_convolution(c: dict[str, Any], data: bool):
     x, w, b = tensors(c)

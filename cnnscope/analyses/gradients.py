@@ -188,4 +188,6 @@ def _last_of_weight(c: Convolution, cpu: Cpu, bias: bool) -> int:
         scratch += cpu.threads * (blocked + sums) + 2 * SLACK
     if bias and kernel.name == "direct" and out % cpu.lanes and c.groups > 1:
         scratch += ITEM * c.groups * up(out, cpu.lanes) + SLACK
-    return max(blocked + sums + scratch, blocked + 2 * plain + 2 * sums)
+    # A depthwise kernel of one point is copied with its channels filled up.
+    orders = 2 * (blocked if c.pointwise and into == out == 1 and c.groups > 1 else plain)
+    return max(blocked + sums + scratch, blocked + orders + 2 * sums)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +13,13 @@ import torch
 from torch import nn
 
 from ..errors import CnnscopeError, UnmeasurableModel, UnusableInput, UnusableTarget
-from ..records import Environment, Kernels, Layers, Measurement, Memory, Power, Settings, Time, rounded, samples
+from ..records import Kernels, Layers, Measurement, Memory, Power, Settings, Time, rounded, samples
 from ..surroundings import random_state_kept
 from . import power as power_
 from .clocks import clock_of, kept_busy, sampled, warmed_up
 from .environments import environment
 from .layers import layer_times
+from .neighbours import Neighbours
 from .peaks import cuda_there, peaks
 from .profiling import kernel_times
 from .progress import Session
@@ -102,11 +102,12 @@ def session(
     run = Session(settings)
     with precision(settings), _seeded(settings), _nvml(settings) as gpu:
         where = environment(settings.device, gpu, run.missing)
-        _note_load(run, where)
+        others = Neighbours(where.load)
         found = run.part("the model", lambda: _prepared(make, input, kwargs, settings, run))
         if found is not None:
             _measured(run, found[0], found[1], gpu)
         run.found.pop("the model", None)
+        run.notes += [others.note] if others.note else []
     inputs = {} if found is None else {path: _input_text(tensor) for path, tensor in found[0].named}
     return Measurement(
         model=name,
@@ -189,15 +190,6 @@ def _measured(run: Session, ready: Subject, first: float, gpu: power_.Gpu | str)
 
 def _memory(run: Session, ready: Subject, process: int | None) -> Memory:
     return peaks(ready, process, run.missing)
-
-
-def _note_load(run: Session, where: Environment) -> None:
-    """Say so when others were using the machine."""
-    cores = os.cpu_count() or 1
-    if where.load is not None and where.load > 0.5 * cores:
-        run.notes.append(
-            f"other work ran on this machine (load average {where.load:.1f} on {cores} cores): times are upper limits"
-        )
 
 
 def _process_memory(run: Session, gpu: power_.Gpu | str) -> int | None:
