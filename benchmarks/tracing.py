@@ -156,10 +156,8 @@ def _again(network: str, rounds: int, busy: bool) -> tuple[int, dict[str, list[f
 
 
 def _in_new_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Run in a process that has imported everything and called nothing."""
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-    with context.Pool(1) as pool:
+    """Run in a process that has imported everything and called nothing; a fork would copy each page that it touches."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, args)
 
 

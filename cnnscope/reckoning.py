@@ -70,7 +70,7 @@ def reckon(
     found, devices = list(pairs), devices or {}
     rows = [_row(name, record, graph, devices.get(name)) for name, record, graph in found]
     notes = [f"{row.name}: {row.stopped}" for row in rows if row.stopped]
-    notes += [f"times are predicted for {device}" for device in dict.fromkeys(devices.values())]
+    notes += [f"times are predicted for the device of {device}" for device in dict.fromkeys(devices.values())]
     busy = sum(any(note.startswith("other work ran") for note in record.notes) for _, record, _ in found)
     if busy:
         notes.append(f"other work ran on the machine during {busy} of {len(rows)}: their times are upper limits")
@@ -162,7 +162,7 @@ def page(found: Table[Reckoned], names: Sequence[str], pictures: Mapping[str, st
         own = {name: row for name, row in found.rows.items() if row.device == device}
         part = dataclasses.replace(found, rows=own, notes=())
         lines += [f"## {device}", "", _body(markdown(part)), ""]
-    lines += [f"- {note}" for note in found.notes]
+    lines += [*(f"- {note}" for note in found.notes), ""]
     for caption, file in pictures.items():
         lines += [f"## {caption}", "", f"![{caption}]({file})", ""]
     measured = {row.model for row in rows}

@@ -90,15 +90,15 @@ def stand_in(model: nn.Module, device: str = "meta") -> tuple[nn.Module, Origina
 def named_modules(root: nn.Module) -> list[tuple[str, nn.Module]]:
     """What ``root.named_modules()`` gives, without a generator inside of a generator for each level."""
     found: dict[int, tuple[str, nn.Module]] = {}
-
-    def walk(path: str, module: nn.Module) -> None:
-        found[id(module)] = path, module
-        for name, child in module._modules.items():
-            if child is not None and id(child) not in found:
-                walk(f"{path}.{name}" if path else name, child)
-
-    walk("", root)
+    _walk("", root, found)
     return list(found.values())
+
+
+def _walk(path: str, module: nn.Module, found: dict[int, tuple[str, nn.Module]]) -> None:
+    found[id(module)] = path, module
+    for name, child in module._modules.items():
+        if child is not None and id(child) not in found:
+            _walk(f"{path}.{name}" if path else name, child, found)
 
 
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:

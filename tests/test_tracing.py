@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from typing import ClassVar
@@ -575,3 +576,19 @@ def test_tensors_of_the_program_bear_no_mark_of_the_trace(train):
         cnnscope.trace(model, (3, 4), train=train, device_trace=device_trace)
         assert vars(SCALE) == vars(TURN) == {} and torch.equal(SCALE, torch.arange(4.0))
         assert all(vars(each) == {} for each in model.parameters())
+
+
+def test_the_copy_goes_without_a_garbage_collection():
+    """A trace leaves nothing behind in cycles, which would wait with all their tensors for a collection."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for options in ({}, {"train": True, "optimizer": "adam"}):
+            graph = cnnscope.trace(model, (2, 3, 8, 8), **options)
+            alive = [each for each in gc.get_objects() if type(each) is nn.BatchNorm2d]
+            assert len(graph) and [each for each in alive if each is not model[1] and each.num_features == 4] == []
+    finally:
+        if collecting:
+            gc.enable()
