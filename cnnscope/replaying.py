@@ -71,9 +71,9 @@ _of_torch = itemgetter(*[name for name in vars(_C._VariableFunctionsClass) if na
 
 
 def templates_for(device: str) -> dict[Any, Template | None]:
-    """What is remembered for a device; nothing when the functions that layers call are others than the last time."""
+    """What is remembered for a device; nothing when functions that layers call, or the default type, have changed."""
     global _functions
-    now = (*_of_torch(torch.__dict__), *F.__dict__.values())
+    now = (torch.get_default_dtype(), *_of_torch(torch.__dict__), *F.__dict__.values())
     if len(now) != len(_functions) or not all(map(is_, now, _functions)):
         _functions = now
         forget()
@@ -156,12 +156,13 @@ def _modes() -> tuple[Any, ...]:
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         AUTOCAST.is_on(),
+        _C._get_cudnn_enabled(),
         _C._len_torch_function_stack(),
         _C._len_torch_dispatch_stack(),
     )
 
 
-_ONLY_THE_RECORDER = (False, False, False, 0, 1)
+_ONLY_THE_RECORDER = (False, False, False, True, 0, 1)
 
 
 # -- repeating --------------------------------------------------------------------------------------------------------

@@ -185,6 +185,36 @@ def test_types_of_attributes_are_told_apart():
     assert [type(each) for each in alphas] == [int, float, bool, int]
 
 
+def test_the_default_type_is_part_of_what_is_remembered():
+    """The sum of whole numbers and 0.5 is of the default type."""
+    model = nn.Sequential(nn.Softplus(), nn.Threshold(0.5, 0.5), nn.LeakyReLU())
+    x = torch.empty(2, 3)
+    before = contents(cnnscope.trace(model, x))
+    try:
+        torch.set_default_dtype(torch.float64)
+        same(model, (2, 3))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert contents(cnnscope.trace(model, x)) == before
+
+
+def test_cudnn_switched_off_in_a_forward():
+    class Off(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.norm(x)
+            with torch.backends.cudnn.flags(enabled=False):
+                x = self.norm(x)
+            return self.norm(x)
+
+    same(Off(), (2, 3, 4, 4), device="cuda")
+    kinds = [op.kind for op in cnnscope.trace(Off(), (2, 3, 4, 4), device="cuda")]
+    assert kinds.count("cudnn_batch_norm") == 2 and kinds.count("native_batch_norm") == 1
+
+
 def test_a_function_that_is_replaced(monkeypatch):
     model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
     kinds = lambda: [op.kind for op in cnnscope.trace(model, (1, 3, 4, 4))]  # noqa: E731
