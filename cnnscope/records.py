@@ -340,6 +340,12 @@ def folder(path: str | os.PathLike[str]) -> dict[str, Measurement]:
     return {str(file.relative_to(root)): read(file) for file in sorted(root.rglob("*.json"))}
 
 
+def device_beside(path: str | os.PathLike[str], name: str) -> str | None:
+    """The file ``device.toml`` that 'cnnscope calibrate' made where a record of ``folder(path)`` was made; if kept."""
+    file = (Path(path) / name).with_name("device.toml")
+    return str(file) if file.is_file() else None
+
+
 def samples(seconds: Sequence[float], kept: int = 40) -> Samples:
     """Median and interquartile range of times, with at most ``kept`` of them, evenly chosen in their order."""
     step = max(1, -(-len(seconds) // kept))

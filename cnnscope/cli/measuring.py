@@ -152,7 +152,7 @@ def _confirm_all(folder: str, predict_for: str | None, format_: str, output: str
     pairs = [(name, record, graph_of(record, record.target) if record.inputs and record.target else None)
              for name, record in found.items()]  # fmt: skip
     table = reckoning.reckon(
-        pairs, {name: device for name in found if (device := predict_for or _beside(folder, name))}
+        pairs, {name: device for name in found if (device := predict_for or records.device_beside(folder, name))}
     )
     if output and output.endswith(".md"):
         from .. import zoo
@@ -164,14 +164,6 @@ def _confirm_all(folder: str, predict_for: str | None, format_: str, output: str
         parts = [rendered(each, format_, output) for each in (table, reckoning.distributions(list(table.values())))]
         deliver("\n\n".join(parts), output)
     return 0
-
-
-def _beside(folder: str, name: str) -> str | None:
-    """The device file that 'calibrate' made where the record was made, if one was kept there."""
-    from pathlib import Path
-
-    file = (Path(folder) / name).parent / "device.toml"
-    return str(file) if file.is_file() else None
 
 
 def _charts(found: list[Measurement], output: str) -> dict[str, str]:

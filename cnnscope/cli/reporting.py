@@ -71,9 +71,10 @@ def report(
         raise click.UsageError("name one MODEL, or give --all, to which --every belongs")
     if all_ and (inputs or batch_size or run):
         raise click.UsageError("--all takes every net as its paper has it; leave out inputs and training")
-    from ..records import folder
+    from ..records import device_beside, folder
 
-    gather = _Gathering(_nets() if claims else None, device, list(folder(measured).values()))
+    found = [(record, device_beside(measured, name)) for name, record in folder(measured).items()]
+    gather = _Gathering(_nets() if claims else None, device, found)
     if all_:
         _write_all(_names(every), output or "reports", gather)
         return
@@ -85,11 +86,14 @@ def report(
 
 
 class _Gathering(NamedTuple):
-    """What belongs to a report beside the graph: the nets of claims where they are asked, a device, records."""
+    """What belongs to a report beside the graph: the nets of claims where they are asked, a device, records.
+
+    Beside each record the file of the device that its time is predicted for, where there is one.
+    """
 
     nets: Nets | None
     device: str
-    records: Sequence[Measurement]
+    records: Sequence[tuple[Measurement, str | None]]
 
     def __call__(
         self,
@@ -115,15 +119,15 @@ class _Gathering(NamedTuple):
             paper=paper(model) if known else None,
             claims=verdicts,
             roof=under_roof(found.graph, self.device),
-            confirmed=[_confirmed(each) for each in self.records if each.target == model and each.inputs],
+            confirmed=[_confirmed(*each) for each in self.records if each[0].target == model and each[0].inputs],
         )
 
 
-def _confirmed(record: Measurement) -> Table[Confirmed]:
+def _confirmed(record: Measurement, device: str | None) -> Table[Confirmed]:
     """The record beside what is predicted of the program that was measured, which is not always that of the page."""
     from ..confirming import confirm
 
-    found = confirm(graph_of(record, record.target), record)
+    found = confirm(graph_of(record, record.target), record, device)
     return dataclasses.replace(found, title=f"{record.environment.name}: {record.mode}, {record.input_text}")
 
 
