@@ -19,3 +19,14 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("CNNSCOPE_NO_CACHE")
     monkeypatch.setenv("CNNSCOPE_CACHE_DIR", str(tmp_path / "traces"))
     return tmp_path / "traces"
+
+
+@pytest.fixture(scope="module")
+def single_thread():
+    """Real runs on one thread, so that they do not wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -6,7 +6,6 @@ A number is a network, the same one every time. ``benchmarks/reliability.py`` dr
 from __future__ import annotations
 
 import pytest
-import torch
 from fuzzing.drawing import STEPS
 from fuzzing.holding import examined, smaller
 from fuzzing.nets import Recipe, recipe
@@ -14,12 +13,7 @@ from fuzzing.nets import Recipe, recipe
 ALWAYS = 250
 
 
-@pytest.fixture(scope="module", autouse=True)
-def single_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def test_random_networks_equal_their_real_runs(pytestconfig):

@@ -27,12 +27,7 @@ def predicted_events(graph: cnnscope.ModelGraph) -> list[int]:
     return [live - before for live, before in zip(line.total, before_run, strict=True)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def single_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @EXAMPLES

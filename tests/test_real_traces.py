@@ -36,12 +36,7 @@ def same_on_both(model: nn.Module, shape: Any, **options: Any) -> None:
     assert cnnscope.layers(real).total == cnnscope.layers(without).total
 
 
-@pytest.fixture(scope="module", autouse=True)
-def single_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @settings(EXAMPLES, max_examples=30)
