@@ -74,6 +74,11 @@ class PeakMemory(OpMemory):
     kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     overheads: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    @property
+    def needed(self) -> int:
+        """Bytes that can be known to be taken from a device: reserved on a GPU, allocated on a CPU."""
+        return (self.peak_reserved if self.peak_reserved is not None else self.peak_allocated) or self.peak
+
 
 COLUMNS = {
     "param": "params", "buffer": "buffers", "constant": "constants", "optimizer": "optimizer",

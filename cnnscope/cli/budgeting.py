@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, say, takes_run, traced, without_cache
+from .common import colored, deliver, in_format, say, takes_run, traced, without_cache
 
 if TYPE_CHECKING:
     from ..budgets import Entry
@@ -118,4 +118,4 @@ def _rendered(found: Table[Any], format_: str, output: str | None) -> str:
 
     if format_ == "text":
         return render.text(found, width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)
+    return in_format(found, format_)

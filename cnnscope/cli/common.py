@@ -7,7 +7,7 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from ..inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
+    from ..table import Table
 
 _CACHE = "cnnscope.cache"  # in the context of a command: whether it may use the cache
 _DEVICE_TRACE = "cnnscope.device_trace"  # and where models run
@@ -223,10 +224,23 @@ def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: 
     return Traced(target, inputs, batch_size, run)
 
 
-def ended(format_: str | None, output: str | None) -> str:
+FORMATS = ("text", "md", "csv", "json", "html")
+
+
+def ended(format_: str | None, output: str | None, formats: Sequence[str] = FORMATS) -> str:
     """The format asked for, else what the ending of ``-o`` says, else text."""
     ending = PurePath(output or "").suffix[1:].lower()
-    return format_ or (ending if ending in ("md", "csv", "json", "html") else "text")
+    return format_ or (ending if ending in formats else "text")
+
+
+def in_format(found: Table[Any], format_: str, **options: Any) -> str:
+    """A table as Markdown, CSV, JSON or HTML; ``options`` are the renderer's."""
+    from .. import render
+
+    renderers: dict[str, Callable[..., str]] = {
+        "md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html
+    }  # fmt: skip
+    return renderers[format_](found, **options)
 
 
 def say(message: str) -> None:

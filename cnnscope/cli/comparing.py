@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, say, takes_model, traced, without_cache
+from .common import colored, deliver, in_format, say, takes_model, traced, without_cache
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -133,4 +133,4 @@ def _rendered(found: Table[Any], format_: str, output: str | None, names: list[s
 
     if format_ == "text":
         return render.text(found, columns=names, width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found, columns=names)
+    return in_format(found, format_, columns=names)

@@ -10,7 +10,7 @@ import click
 
 from ..inputs import arguments, chosen
 from ..records import DEVICES, DTYPES, OPTIMIZERS
-from .common import F, colored, deliver, takes_model, traced
+from .common import F, colored, deliver, in_format, takes_model, traced
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -218,4 +218,4 @@ def rendered(found: Table[Any], format_: str, output: str | None) -> str:
 
     if format_ == "text":
         return render.text(found, width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)
+    return in_format(found, format_)

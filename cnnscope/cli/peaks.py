@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..units import binary, parsed_bytes
-from .common import Traced, deliver, ended, say, takes_model, takes_run, traced
+from .common import Traced, deliver, ended, in_format, say, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..analyses.memory import PeakMemory
@@ -84,9 +84,8 @@ def _memory_of(device: str | None) -> int | None:
 
 
 def _fits(total: PeakMemory, budget: int) -> bool:
-    """Whether what can be known fits: reserved bytes on a GPU, allocated ones on a CPU."""
-    needed = total.peak_reserved if total.peak_reserved is not None else total.peak_allocated
-    return (needed or total.peak) <= budget
+    """Whether what can be known fits."""
+    return total.needed <= budget
 
 
 def _rows(
@@ -111,7 +110,7 @@ def _table(found: Table[Any], format_: str | None, output: str | None) -> str:
     format_ = ended(format_, output)
     if format_ == "text":
         return render.text(found, width=0 if output else None)
-    return {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_](found)
+    return in_format(found, format_)
 
 
 def _page(run: Traced, device: str | None, budget: int | None, rows: int, output: str | None) -> int:
@@ -136,12 +135,10 @@ def _answer(total: PeakMemory, budget: int, device: str | None) -> str:
     room = f"{binary(budget)}{f' of the {device}' if device else ''}"
     if total.upper_bound is not None and total.upper_bound <= budget:
         return f"fits: even the upper bound of {binary(total.upper_bound)} is within {room}"
-    needed = total.peak_reserved if total.peak_reserved is not None else total.peak_allocated or total.peak
-    if needed <= budget:
-        return (
-            f"may fit: {binary(needed)} of {room}, but not what may come beside it ({binary(total.upper_bound or 0)})"
-        )
-    return f"does not fit: {binary(needed)} are more than {room}"
+    if total.needed <= budget:
+        bound = binary(total.upper_bound or 0)
+        return f"may fit: {binary(total.needed)} of {room}, but not what may come beside it ({bound})"
+    return f"does not fit: {binary(total.needed)} are more than {room}"
 
 
 def _picture(run: Traced, model: str, output: str | None) -> int:

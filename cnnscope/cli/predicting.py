@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .common import colored, deliver, takes_model, takes_run, traced
+from .common import colored, deliver, in_format, takes_model, takes_run, traced
 from .peaks import Bytes, by_batch
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _rendered(found: Table[Any], format_: str, output: str | None, **options: An
 
     if format_ == "text":
         return render.text(found, width=0 if output else None, color=colored(output), **options)
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found, **options)
+    return in_format(found, format_, **options)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, takes_model, traced
+from .common import Traced, colored, deliver, in_format, takes_model, traced
 
 if TYPE_CHECKING:
     from ..reconciling import Figure
@@ -106,4 +106,4 @@ def _rendered(found: Any, format_: str, output: str | None) -> str:
 
     if format_ == "text":
         return render.text(found, width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)
+    return in_format(found, format_)

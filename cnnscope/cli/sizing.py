@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, takes_model, traced
+from .common import Traced, colored, deliver, in_format, takes_model, traced
 
 if TYPE_CHECKING:
     from ..table import Table
@@ -102,4 +102,4 @@ def _rendered(found: Table[Any], notes: list[str], format_: str, output: str | N
     found = dataclasses.replace(found, notes=tuple(notes))
     if format_ == "text":
         return render.text(found, width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "csv": render.csv, "json": render.json}[format_](found)
+    return in_format(found, format_)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import F, cached, colored, deliver, device_trace, say, takes_run, with_device_trace, without_cache
+from . import common
+from .common import (
+    F,
+    cached,
+    colored,
+    deliver,
+    device_trace,
+    ended,
+    in_format,
+    say,
+    takes_run,
+    with_device_trace,
+    without_cache,
+)
 
 if TYPE_CHECKING:
     from ..sweeping.rows import Swept
     from ..table import Table
 
-FORMATS = ("text", "md", "csv", "json", "html", "parquet")
+FORMATS = (*common.FORMATS, "parquet")
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -126,8 +138,7 @@ def _format(asked: str | None, output: str | None) -> str:
     """
     from ..errors import UnwritableOutput
 
-    ending = PurePath(output or "").suffix[1:].lower()
-    format_ = asked or (ending if ending in FORMATS else "text")
+    format_ = ended(asked, output, FORMATS)
     if output and os.path.isdir(output):
         raise UnwritableOutput(f"cannot write {output!r}: is a directory; choose another place with -o")
     if format_ == "parquet":
@@ -213,9 +224,11 @@ def _rendered(found: Table[Swept], format_: str, output: str | None) -> str | by
     if format_ == "parquet":
         return render.parquet(found)
     if format_ == "json":
-        return render.json(found)
+        return in_format(found, format_)
     if format_ == "csv":
-        return render.csv(found, columns=[field.name for field in columns(found.row_type) if field.name != "module"])
+        return in_format(
+            found, format_, columns=[field.name for field in columns(found.row_type) if field.name != "module"]
+        )
     if format_ == "text":
         return render.text(with_errors(found), width=0 if output else None, color=colored(output))
-    return {"md": render.markdown, "html": render.html}[format_](with_errors(found))
+    return in_format(with_errors(found), format_)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, ended, takes_model, takes_run, traced
+from .common import Traced, colored, deliver, ended, in_format, takes_model, takes_run, traced
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -130,5 +130,4 @@ def _rendered(found: Table[Any], format_: str, output: str | None, keep: list[st
         return render.text(found, width=0 if output else None, color=colored(output), keep=keep, **options)
     if format_ in ("json", "csv"):  # these have field names, not titles
         del options["titles"]
-    renderer = {"md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html}[format_]
-    return renderer(found, **options)
+    return in_format(found, format_, **options)

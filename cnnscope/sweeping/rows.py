@@ -9,7 +9,7 @@ from typing import Any
 from ..analyses.depths import depth
 from ..analyses.layering import layers
 from ..analyses.liveness import timeline
-from ..analyses.memory import PeakMemory, peak_memory
+from ..analyses.memory import peak_memory
 from ..analyses.rooflines import roofline
 from ..devices import device as known
 from ..errors import CnnscopeError
@@ -91,18 +91,13 @@ def _on_device(graph: ModelGraph, device: str, missing: list[str]) -> Figures:
     if named is None:
         return found
     if named.memory is not None:
-        found["fits"] = _needed(peak) <= named.memory
+        found["fits"] = peak.needed <= named.memory
     try:
         time = roofline(graph, named).total
     except CnnscopeError as error:
         return {**found, "error": sentence(error)}
     unknown = [kind for kind in time.missing if kind not in missing]
     return {**found, "low": time.low, "high": time.high, "missing": [*missing, *unknown]}
-
-
-def _needed(peak: PeakMemory) -> int:
-    """What can be known: reserved bytes on a GPU, allocated ones on a CPU."""
-    return (peak.peak_reserved if peak.peak_reserved is not None else peak.peak_allocated) or peak.peak
 
 
 def is_cpu(device: str | None) -> bool:
