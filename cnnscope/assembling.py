@@ -26,10 +26,30 @@ def assemble(
         _storages(recorder, op_names),
         inputs=tuple([values[i] for i in dict.fromkeys(inputs)]),
         outputs=tuple([values[i] for i in outputs]),
-        parameters=_parameters(recorder, ops),
+        parameters=_parameters(recorder, ops, values),
         calls=tuple([_call(call, values) for call in calls]),
         run=run,
+        alike=_alike(recorder, values),
     )
+
+
+def _alike(recorder: Recorder, values: list[Value]) -> tuple[int, ...]:
+    """By operator the first one with the same signature, where all tensors are different ones and in row-major order.
+
+    What tensors in other orders take can depend on the memory that they are in.
+    """
+    first: dict[int, int] = {}
+    found = []
+    for place, (signature, inputs, outputs, _, _, _) in enumerate(recorder.records):
+        number = place
+        if len(inputs) < 2 or len(set(inputs)) == len(inputs):
+            number = first.get(id(signature), -1)
+            if number < 0:
+                number = place
+                if not any([values[i].strides for i in (*inputs, *outputs)]):
+                    first[id(signature)] = place
+        found.append(number)
+    return tuple(found)
 
 
 def _call(told: list[Any], values: list[Value]) -> Call:
@@ -131,19 +151,16 @@ def _names(recorder: Recorder, calls: list[list[Any]]) -> tuple[list[str], list[
     return op_names, value_names
 
 
-def _parameters(recorder: Recorder, ops: list[Op]) -> tuple[Parameter, ...]:
+def _parameters(recorder: Recorder, ops: list[Op], values: list[Value]) -> tuple[Parameter, ...]:
     """The model's parameters and buffers with the role that the operators reading them give them."""
     norms = {kind for kind in {op.kind for op in ops} if any(each in kind for each in _NORMALISATIONS)}
     normalising = {name for op in ops if op.kind in norms for name in op.params}
     found = []
-    described: dict[int, tuple[Shape, str, Shape]] = {}
-    for tensor, names in zip(recorder.params, recorder.param_names, strict=True):
-        known = recorder.known(tensor)
-        if known.meta not in described:
-            described[known.meta] = _plain(METAS[known.meta])
-        shape, dtype, _ = described[known.meta]
-        role = _role(names[0], recorder.memory.kinds[known.storage] == "param", normalising)
-        found.append(Parameter(names[0], shape, dtype, role, tensor.requires_grad, known.storage, tuple(names)))
+    kinds = recorder.memory.kinds
+    for tensor, names, number in zip(recorder.params, recorder.param_names, recorder.param_values, strict=True):
+        shape, dtype, storage = values[number][1:4]
+        role = _role(names[0], kinds[storage] == "param", normalising)
+        found.append(Parameter(names[0], shape, dtype, role, tensor.requires_grad, storage, tuple(names)))
     return tuple(found)
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from .deferring import Deferred
 from .errors import UnusableInput
-from .fastmeta import METAS, meta_of
+from .fastmeta import BYTES, METAS, meta_of
 from .layouts import Meta
 from .lifetimes import Memory, Record
 from .lineages import Lineage
@@ -69,19 +70,23 @@ class Ledger:
         self.value_names: dict[int, str] = {}
         self.params: list[torch.Tensor] = []
         self.param_names: list[list[str]] = []
+        self.param_values: list[int] = []
         self.constants: list[torch.Tensor] = []
         self.call = 0
         self.lineage = Lineage(self.records, self.params) if training else None
         self.given: dict[int, Known] = {}
         self.writers: dict[int, int] = {}
+        self.weights_written = False
         self._aliased = False
         self._on_meta = originals.device == "meta"
+        self._originals = originals
         self._doubles = originals.memo
+        self._waiting: dict[int, Known] = {}
+        originals.noticed = self._copied
         self._copies: set[int] | None = None
         self._marked: list[weakref.ref[torch.Tensor]] = []
         self._data = {id(originals.memo[id(each)]): each for each in originals.with_data}
         self.data_of: dict[int, tuple[torch.Tensor, Meta]] = {}
-        self.sharing: dict[int, set[int]] = {}
 
     @property
     def ran(self) -> int:
@@ -91,6 +96,7 @@ class Ledger:
     def stop(self) -> None:
         """The run has ended: nothing is followed any more, and no tensor of the program's bears a mark of it."""
         self.memory.stop()
+        self._originals.noticed = None
         for reference in self._marked:
             if (tensor := reference()) is not None:
                 tensor.__dict__.pop(_DOUBLE, None)
@@ -108,9 +114,7 @@ class Ledger:
         storage = storage_of(tensor, name)
         param = -1
         if kind in ("param", "buffer"):
-            param = len(self.params)
-            self.params.append(tensor)
-            self.param_names.append([name])
+            param = self._new_param(tensor, name)
         else:
             self.constants.append(tensor)  # keeps its id from being given to another tensor
         number = self.memory.at.get(storage._cdata)
@@ -122,10 +126,54 @@ class Ledger:
         self.given[id(tensor)] = known
         self.value_names[known.value] = name
         if id(tensor) in self._data:
-            data = self._data[id(tensor)]
-            self.data_of[number] = data, METAS[known.meta]
-            self.sharing.setdefault(data.untyped_storage()._cdata, set()).add(number)
+            self.data_of[number] = self._data[id(tensor)], METAS[known.meta]
         return known
+
+    def give_weights(self, module: nn.Module, path: str) -> list[Known | None]:
+        """Declare the parameters and the buffers of a module, and say what is known of them, in this order."""
+        found: list[Known | None] = []
+        prefix = f"{path}." if path else ""
+        for kind, tensors in (("param", module._parameters), ("buffer", module._buffers)):
+            if type(tensors) is Deferred and tensors.waiting:
+                found += [t if t is None else self._wait(t, prefix + name, kind) for name, t in tensors.originals]
+            elif tensors:
+                found += [t if t is None else self.give(t, prefix + name, kind) for name, t in tensors.items()]
+        return found
+
+    def _wait(self, original: torch.Tensor, name: str, kind: str) -> Known:
+        """Declare a tensor of the model that has not been copied yet."""
+        address = id(original)
+        known = self._waiting.get(address)
+        if known is not None:
+            self.param_names[known.param].append(name)
+            return known
+        copied = self._doubles.get(address)
+        if copied is not None:
+            return self.give(copied, name, kind)
+        meta, value = meta_of(original), len(self.value_metas)
+        storage = self.memory.born_before(BYTES[meta], kind)
+        known = self._waiting[address] = Known(self.run, value, meta, storage, self._new_param(original, name), 1)
+        self.value_metas.append(meta)
+        self.value_storages.append(storage)
+        self.value_names[value] = name
+        if not original.is_meta:
+            self.data_of[storage] = original, METAS[meta]
+        return known
+
+    def _new_param(self, tensor: torch.Tensor, name: str) -> int:
+        """The number of a parameter or buffer whose first value comes next."""
+        self.params.append(tensor)
+        self.param_names.append([name])
+        self.param_values.append(len(self.value_metas))
+        return len(self.params) - 1
+
+    def _copied(self, original: torch.Tensor, copy: torch.Tensor) -> None:
+        """Such a tensor has been copied: its copy is what the program sees."""
+        known = self._waiting.pop(id(original), None)
+        if known is not None:
+            self.given[id(copy)] = known
+            self.params[known.param] = copy
+            self.memory.at[copy.untyped_storage()._cdata] = known.storage
 
     def known(self, tensor: torch.Tensor) -> Known:
         """The value that a tensor holds now."""
@@ -214,7 +262,9 @@ class Ledger:
     def _double_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The tensor without data that stands for one of the model, or in this run for one with data."""
         double: torch.Tensor | None = tensor.__dict__.get(_DOUBLE)
-        return double if double is not None and self.is_known(double) else self._doubles.get(id(tensor))
+        if double is not None and self.is_known(double):
+            return double
+        return self._originals.late_double(tensor) if id(tensor) in self._waiting else self._doubles.get(id(tensor))
 
     def double(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor without data for one with data. It lives as long, and keeps the memory of the other alive."""
@@ -238,6 +288,7 @@ class Ledger:
         for role, known in zip(signature.roles, inputs, strict=True):
             if role in signature.function.written:
                 self.writers[known.storage] = len(self.records) - 1
+                self.weights_written = self.weights_written or known.param >= 0
 
     def record(self, signature: Signature, inputs: list[Known], outputs: tuple[int, ...]) -> None:
         after: tuple[int, ...] = ()
@@ -251,6 +302,17 @@ class Ledger:
         values = tuple([known.value for known in inputs])
         call = self.call if self.lineage is None else self.lineage.call(self.call, params)
         self.records.append(Record(signature, values, outputs, params, call, after))
+
+    def is_stale(self, known: Known, weights: list[Known | None]) -> bool:
+        """Whether memory of these has been written through another tensor since their values were made."""
+        writers = self.writers
+        if not writers and not self._aliased:
+            return False
+        if writers.get(known.storage, -1) >= known.written:
+            return True
+        if not self.weights_written and not self._aliased:
+            return False
+        return any(writers.get(each.storage, -1) >= each.written for each in weights if each is not None)
 
     def _unseen_writes(self, inputs: list[Known]) -> tuple[int, ...]:
         """Operators that changed an input's memory through another tensor since the input's value was made."""

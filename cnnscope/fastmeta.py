@@ -14,18 +14,23 @@ from typing import Any
 
 import torch
 
-from .layouts import Holding, Meta, contiguous, is_dense, iterated, like, suggests_channels_last
+from .layouts import Holding, Meta, contiguous, held, is_dense, iterated, like, suggests_channels_last
 
 _metas: dict[Meta, int] = {}
 METAS: list[Meta] = []
+BYTES: list[int] = []
 
 
 def intern(meta: Meta) -> int:
-    """A small number for a Meta, the same for the same, so that memo keys are cheap to hash."""
+    """A small number for a Meta, the same for the same, so that memo keys are cheap to hash.
+
+    ``METAS`` has it by number, ``BYTES`` the memory that a new tensor like it takes.
+    """
     number = _metas.get(meta)
     if number is None:
         number = _metas[meta] = len(METAS)
         METAS.append(meta)
+        BYTES.append(held(meta)[1])
     return number
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 from typing import Any, Protocol
 
 from torch import nn
+
+Forward = Callable[..., Any]
 
 
 class Follower(Protocol):
@@ -30,27 +31,28 @@ class Calls:
     def __init__(self, recorder: Follower, root: nn.Module) -> None:
         self.recorder = recorder
         self.all: list[list[Any]] = [["", type(root).__name__, -1, 0, True, (), (), 0]]
+        self.counts: dict[str, int] = {}
         self.failed = 0
-        self._counts: dict[str, int] = {}
 
     def add(self, path: str, kind: str) -> int:
         """A call of something that is no module: the optimizer's step."""
         self.all.append([path, kind, 0, 0, True, (), (), self.recorder.ran])
         return len(self.all) - 1
 
-    def followed(self, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The forward of one module, telling where it begins and ends."""
-        recorder = self.recorder
+    def followed(self, path: str, module: nn.Module, forward: Forward | None = None) -> Forward:
+        """The forward of a module, or one in its place, telling where it begins and ends."""
+        recorder, kind = self.recorder, type(module).__name__
+        inner = forward or module.forward
 
         def follow(*args: Any, **kwargs: Any) -> Any:
             parent = recorder.call
-            repeat = self._counts[path] = self._counts.get(path, -1) + 1
+            repeat = self.counts[path] = self.counts.get(path, -1) + 1
             self.all[parent][4] = False
             number = recorder.call = len(self.all)
             call = [path, kind, parent, repeat, True, recorder.numbers(args), (), recorder.ran]
             self.all.append(call)
             try:
-                result = forward(*args, **kwargs)
+                result = inner(*args, **kwargs)
                 call[6] = recorder.numbers(result)
                 self.failed = 0  # what a callee raised was caught
                 return result
@@ -60,23 +62,24 @@ class Calls:
             finally:
                 recorder.call = parent
 
-        follow.__wrapped__ = forward  # type: ignore[attr-defined]  # inspect.signature looks there
+        follow.__wrapped__ = inner  # type: ignore[attr-defined]  # inspect.signature looks there
         return follow
 
 
 @contextlib.contextmanager
 def calls_followed(
-    calls: Calls, modules: list[tuple[str, nn.Module]], forward_of: Callable[[nn.Module], Any] = attrgetter("forward")
+    calls: Calls, modules: list[tuple[str, nn.Module]], followed: Callable[[str, nn.Module], Forward] | None = None
 ) -> Iterator[None]:
     """Let each module of a copy tell when its forward runs; the first, the root, is call 0.
 
     The copy is ours, so its ``forward`` can be wrapped where hooks would cost five times as much. It is unwrapped
     again because the wrapper and the module hold each other: the copy then goes without a garbage collection.
     """
+    follow = followed or calls.followed
     own = []
     for path, module in modules[1:]:
         own.append((module, module.__dict__.get("forward")))
-        module.__dict__["forward"] = calls.followed(path, type(module).__name__, forward_of(module))
+        module.__dict__["forward"] = follow(path, module)
     try:
         yield
     finally:

@@ -189,6 +189,8 @@ class ModelGraph:
 
     Iterating gives the operators; ``graph["conv1.convolution"]`` is one by name; ``graph.dag`` is the frozen
     ``networkx.DiGraph`` of operator names with node attribute ``op`` and edge attribute ``values``.
+    ``alike`` says of each operator which one before it is the same but for names and places, itself if there is none:
+    an analysis need count only the first of them. It is empty where nobody has compared the operators.
 
     Raises:
         InvalidGraph: a name used twice, or a value used before it is made.
@@ -205,6 +207,7 @@ class ModelGraph:
         parameters: tuple[Parameter, ...] = (),
         calls: tuple[Call, ...] = (Call("", "", -1, 0, False),),
         run: Run | None = None,
+        alike: tuple[int, ...] = (),
     ) -> None:
         self.name = name
         self.ops = ops
@@ -214,6 +217,7 @@ class ModelGraph:
         self.parameters = parameters
         self.calls = calls
         self.run = run or Run()
+        self.alike = alike
         self._by_name = {op.name: op for op in ops}
         self._check()
 

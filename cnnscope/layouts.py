@@ -24,6 +24,16 @@ class Holding(NamedTuple):
     bytes: int
 
 
+def held(result: Meta | Holding) -> tuple[Meta, int]:
+    """A new tensor and the bytes of the memory behind it."""
+    if isinstance(result, Holding):
+        return result
+    if 0 in result.shape:
+        return result, 0
+    last = sum((size - 1) * stride for size, stride in zip(result.shape, result.stride, strict=True))
+    return result, (last + 1) * result.dtype.itemsize
+
+
 def contiguous(shape: Shape) -> Shape:
     """Strides of a row-major tensor, as torch gives them (a size of 0 counts as 1)."""
     strides = []

@@ -43,14 +43,30 @@ class Memory:
         self.dies.append(None)
         return number
 
+    def born_before(self, nbytes: int, kind: str) -> int:
+        """Number a storage that is there before the run and has no address yet."""
+        number = len(self.bytes)
+        self.bytes.append(nbytes)
+        self.kinds.append(kind)
+        self.born.append(-1)
+        self.dies.append(None)
+        return number
+
     def allocated(
         self, storage: torch.UntypedStorage, nbytes: int, kind: str = "activation", born: int | None = None
     ) -> int:
         """Number a storage that the current operator allocates, or one born before, and note when it goes."""
-        address = storage._cdata
-        records = self._records
-        number = self.add(address, nbytes, kind, len(records) if born is None else born)
-        dies, at = self.dies, self.at
+        number = self.add(storage._cdata, nbytes, kind, len(self._records) if born is None else born)
+        self._watch(storage, number)
+        return number
+
+    def follow(self, storage: torch.UntypedStorage, number: int) -> None:
+        """The memory of a storage that is numbered already: note when it goes."""
+        self.at[storage._cdata] = number
+        self._watch(storage, number)
+
+    def _watch(self, storage: torch.UntypedStorage, number: int) -> None:
+        address, records, dies, at = storage._cdata, self._records, self.dies, self.at
 
         def gone(_: Any) -> None:
             dies[number] = len(records)
@@ -58,7 +74,6 @@ class Memory:
                 del at[address]
 
         self._watches.append(weakref.ref(storage, gone))
-        return number
 
     def shared(self, storage: torch.UntypedStorage, original: torch.UntypedStorage, number: int) -> None:
         """Another storage that stands for one known, and keeps it alive."""
@@ -70,14 +85,6 @@ class Memory:
             at.pop(address, None)
 
         self._watches.append(weakref.ref(storage, gone))
-
-    def passed(self, nbytes: int, dies: int) -> int:
-        """Number a storage that the current operator allocates and that is known to be freed."""
-        self.bytes.append(nbytes)
-        self.kinds.append("activation")
-        self.born.append(len(self._records))
-        self.dies.append(dies)
-        return len(self.bytes) - 1
 
     def stop(self) -> None:
         """What is alive now outlives the run."""

@@ -19,14 +19,13 @@ from .bookkeeping import LIFT, Known, Ledger, storage_of
 from .casting import AUTOCAST
 from .device_rules import DEVICE_RULES
 from .fastmeta import METAS, meta_of
-from .layouts import Meta
+from .layouts import Meta, held
 from .refusals import refusal
 from .signatures import (
     Function,
     Signature,
     forget_other_default,
     function_of,
-    held,
     remember,
     signature_of,
     signatures_for,
@@ -133,8 +132,16 @@ class Recorder(Ledger, TorchDispatchMode):
                 key.append(tuple(value))
                 return False
             key.append(len(value))
-            found = [self._add(item, key, inputs) for item in value]
-            return any(found)
+            real, run = False, self.run
+            for item in value:
+                known = item.__dict__.get("_cnnscope") if type(item) is torch.Tensor else None
+                if known is None or known.run != run:
+                    real = self._add(item, key, inputs) or real
+                else:  # the same without a call: a concatenation can have a hundred
+                    inputs.append(known)
+                    key.append(known.meta)
+                    real = real or known.real
+            return real
         # 2, 2.0 and True are equal and give results of different dtypes.
         key.append(type(value))
         key.append(value)
@@ -164,6 +171,8 @@ class Recorder(Ledger, TorchDispatchMode):
             return self.write(signature, inputs, args[0])
         if function.lists:
             return self._write_lists(signature, inputs)
+        if signature.outs is None:
+            return self._ask_torch(func, signature, args, kwargs, None, inputs)
         return self._new_tensors(signature, inputs)
 
     def _check(self, signature: Signature, inputs: list[Known]) -> None:
@@ -225,8 +234,9 @@ class Recorder(Ledger, TorchDispatchMode):
             fresh = fresh and self.memory.born[known.storage] == len(self.records) and not known.real
             out._cnnscope = known  # type: ignore[attr-defined]
             numbers.append(known.value)
-        if key is not None and fresh:
-            remember(self._signatures, key, with_results(signature, [_meta_and_bytes(out) for out in returned], many))
+        if key is not None:  # of a view, and of what lies in memory that was there, no more than what was asked
+            metas = [_meta_and_bytes(out) for out in returned] if fresh else None
+            remember(self._signatures, key, with_results(signature, metas, many) if metas else signature)
         self.record(signature, inputs, tuple(numbers))
         if function.writes:
             self.note_writes(signature, inputs)
@@ -252,6 +262,7 @@ class Recorder(Ledger, TorchDispatchMode):
         known = self.new_value(before.meta, before.storage, before.param, not target.is_meta, offset)
         self.record(signature, inputs, (known.value,))
         self.writers[before.storage] = len(self.records) - 1
+        self.weights_written = self.weights_written or before.param >= 0
         if id(target) in self.given:
             self.given[id(target)] = known
         else:
@@ -276,9 +287,13 @@ class Recorder(Ledger, TorchDispatchMode):
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""
         self.read += 1
-        storage = self.known(tensor).storage
-        data, meta = self.data_of.get(storage, (None, None))
-        if data is None or meta is None or not self.sharing[data.untyped_storage()._cdata].isdisjoint(self.writers):
+        data, meta = self.data_of.get(self.known(tensor).storage, (None, None))
+        if data is None or meta is None:
+            return func(tensor)
+        shared = data.untyped_storage()._cdata
+        if any(
+            self.data_of[each][0].untyped_storage()._cdata == shared for each in self.writers if each in self.data_of
+        ):
             return func(tensor)
         if (data.stride(), data.dtype) != (meta.stride, meta.dtype):  # the copy has been converted
             data = torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype).copy_(data.detach())

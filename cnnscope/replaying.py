@@ -9,6 +9,7 @@ program's own, autocast and tensors with data all run for real.
 from __future__ import annotations
 
 from collections.abc import Callable
+from marshal import dumps
 from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,54 +17,76 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .bookkeeping import Known
 from .casting import AUTOCAST
-from .fastmeta import METAS
+from .deferring import Deferred
+from .fastmeta import BYTES, METAS
 from .layouts import Meta
-from .signatures import Signature, held
+from .lifetimes import Record
+from .outlines import Outline, outline_of
+from .signatures import Signature
 
 if TYPE_CHECKING:
-    from .bookkeeping import Known
-    from .lifetimes import Record
+    from .following import Calls
     from .recording import Recorder
+    from .standins import Originals
 
 Forward = Callable[..., Any]
 
 _C: Any = torch._C
-_OF_EVERY_MODULE = frozenset(nn.Module().__dict__) - {"training"}
 _LIMIT = 20_000
 
 
-class Made(NamedTuple):
-    """A tensor that an operator returned. meta: its number; place: which tensor's memory it lies in, its own number
-    if in memory of its own, of so many bytes, freed so many operators after the first one began (None: not yet)."""
-
-    meta: int
-    place: int
-    bytes: int
-    dies: int | None
-
-
 class Step(NamedTuple):
-    """An operator. Tensors count through: what the layer is given (input, parameters, buffers), then what it makes."""
+    """An operator. Tensors count through: what the layer is given (input, parameters, buffers), then what it makes.
+
+    params: which of its inputs may be or view parameters.
+    """
 
     signature: Signature
     inputs: tuple[int, ...]
-    made: tuple[Made, ...]
+    outputs: tuple[int, ...]
+    params: tuple[int, ...]
 
 
 class Template(NamedTuple):
-    """The operators of a call, and the metadata of the tensor that it returned.
+    """The operators of a call, and the tensor that it returned.
 
-    meta: None if that is its input, and the operator, if there is one, writes into it. returned: the tensor's number.
+    made: metadata of each tensor that they made; homes: whose memory it lies in, counted like the tensors: that of one
+    given, or new memory. bytes, born, dies: of each new memory, in operators after the first one began (None: not yet).
+    meta: of the tensor that is returned, None if that is the input, and the operator, if there is one, writes into it;
+    returned: which of those made it is; written: how many operators had begun then. plain: of one operator, which makes
+    all its results in new memory, how many weights it reads: the first so many.
     """
 
     steps: tuple[Step, ...]
     meta: Meta | None
+    made: tuple[int, ...] = ()
+    homes: tuple[int, ...] = ()
+    bytes: tuple[int, ...] = ()
+    born: tuple[int, ...] = ()
+    dies: tuple[int | None, ...] = ()
     returned: int = 0
+    written: int = 0
+    plain: int | None = None
+
+
+class Weights:
+    """What is known of the parameters and buffers of a module, where it has any, and in the order in which it has them.
+
+    metas: the number of the metadata of each, None where it has none; values, params: numbers of those it has.
+    """
+
+    __slots__ = ("known", "metas", "params", "values")
+
+    def __init__(self, known: list[Known | None]) -> None:
+        self.known = known
+        self.metas = tuple([each and each.meta for each in known])
+        self.values = tuple([each.value for each in known if each])
+        self.params = tuple([each.param for each in known if each])
 
 
 _META = torch.device("meta")
-_NEW = Template((), None, -1)
 _templates: dict[str, dict[Any, Template | None]] = {"cpu": {}, "cuda": {}}
 _kinds: dict[Any, int] = {}
 _functions: tuple[Any, ...] = ()
@@ -87,51 +110,66 @@ def forget() -> None:
 
 
 class Replays:
-    """The layers of one run."""
+    """The layers of one run. weights: what is known of each module's tensors, in the order of the modules followed."""
 
-    def __init__(self, recorder: Recorder, device: str) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        calls: Calls,
+        originals: Originals,
+        weights: dict[int, list[Known | None]],
+        device: str,
+    ) -> None:
         self._recorder = recorder
+        self._calls = calls
+        self._outlines = originals.outlines
+        self._weights = weights
         self._templates = templates_for(device)
         self._kinds: dict[type, int] = {}
 
-    def forward_of(self, module: nn.Module) -> Forward:
-        """The forward of a module, repeating what is remembered where that is the same."""
-        forward: Forward = module.forward
-        if not _is_plain(module):
-            return forward
-        kind = self._kind(type(module))
-        recorder, templates = self._recorder, self._templates
-        run, given = recorder.run, recorder.given
-        state = module.__dict__
-        names = [name for name in state if name not in _OF_EVERY_MODULE]
-        attributes: Callable[[Any], Any] = itemgetter(*names, "training")
-        size = len(state) + 1  # and the forward that follows calls
+    def followed(self, path: str, module: nn.Module) -> Forward:
+        """The forward of a module, telling where it begins and ends, and repeating what is remembered of the same."""
+        state, cls = module.__dict__, type(module)
+        outline = self._outlines.get(id(module)) or outline_of(cls, state)
+        if not _is_plain(outline, state):
+            return self._calls.followed(path, module)
+        recorder, calls, templates = self._recorder, self._calls, self._templates
+        run, given, name, kind = recorder.run, recorder.given, cls.__name__, self._kind(cls)
+        attributes, size = outline.values, outline.size + 1  # and the forward
         parameters, buffers = state["_parameters"], state["_buffers"]
+        first = Weights(self._weights[id(module)])
+        forward = module.forward
+        real: Forward | None = None
 
         def repeated(*args: Any, **kwargs: Any) -> Any:
-            if kwargs or len(args) != 1 or type(args[0]) is not torch.Tensor or len(state) != size:
-                return forward(*args, **kwargs)
-            x = args[0]
-            known = x.__dict__.get("_cnnscope")
-            if known is None or known.run != run or known.real or _modes() != _ONLY_THE_RECORDER:
-                return forward(x)
-            try:
-                values = attributes(state)
-                own = [
-                    None if tensor is None else given[id(tensor)]
-                    for tensor in (*parameters.values(), *buffers.values())
-                ]
-                key = (kind, values, tuple(map(type, values)), known.meta, *[each and each.meta for each in own])
-                template = templates.get(key, _NEW)
-            except (KeyError, TypeError):  # a tensor that is not the module's, an attribute that cannot be hashed
-                return forward(x)
-            if template is None:
-                return forward(x)
-            tensors = [known, *own]
-            if template is _NEW:
-                return _remembered(recorder, templates, key, tensors, forward, x)
-            return _repeated(recorder, template, tensors, x)
+            nonlocal real
+            key = template = None
+            if len(args) == 1 and not kwargs and type(x := args[0]) is torch.Tensor and len(state) == size:
+                known = x.__dict__.get("_cnnscope") or given.get(id(x))
+                if known is not None and known.run == run and not known.real and _alone():
+                    try:
+                        waiting = _waits(parameters) and _waits(buffers)
+                        weights = (
+                            first
+                            if waiting
+                            else Weights(
+                                [None if t is None else given[id(t)] for t in (*parameters.values(), *buffers.values())]
+                            )
+                        )
+                        key = (kind, known.meta, weights.metas, _exactly(attributes(state)))
+                        template = templates.get(key)
+                    except (KeyError, TypeError):  # a tensor that is not the module's, an attribute without a hash
+                        key = None
+                    else:
+                        if template is not None and not recorder.is_stale(known, weights.known):
+                            return _repeated(recorder, calls, path, name, template, known, weights, x)
+            if real is None:
+                real = calls.followed(path, module, forward)
+            if key is None or template is not None or key in templates:
+                return real(*args, **kwargs)
+            return _remembered(recorder, templates, key, [known, *weights.known], real, x)
 
+        repeated.__wrapped__ = forward  # type: ignore[attr-defined]  # inspect.signature looks there
         return repeated
 
     def _kind(self, cls: type) -> int:
@@ -143,54 +181,94 @@ class Replays:
         return number
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(outline: Outline, state: dict[str, Any]) -> bool:
     """Whether it is a layer of torch.nn as torch wrote it, with no module inside."""
-    cls = type(module)
-    own = cls.__module__.startswith("torch.nn.modules.") and "forward" not in module.__dict__
-    return own and not module._modules and module.__dict__.get("padding_mode", "zeros") == "zeros"
+    return outline.plain and not state["_modules"] and state.get("padding_mode", "zeros") == "zeros"
 
 
-def _modes() -> tuple[Any, ...]:
-    """What decides beside the layer and its input what is called."""
+def _waits(tensors: Any) -> bool:
+    """Whether nobody has looked at a module's tensors, so that they are what they were; of none there is no other."""
+    return tensors.waiting if type(tensors) is Deferred else not tensors
+
+
+def _exactly(values: tuple[Any, ...]) -> Any:
+    """Values as a key that tells 1, 1.0 and True apart."""
+    try:
+        return dumps(values, 2)
+    except ValueError:
+        return values, tuple(map(type, values))
+
+
+def _alone() -> bool:
+    """Whether what is called follows from the layer and its input: no mode listens in or decides, but the recorder."""
     return (
-        torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(),
-        AUTOCAST.is_on(),
-        _C._get_cudnn_enabled(),
-        _C._len_torch_function_stack(),
-        _C._len_torch_dispatch_stack(),
+        _C._len_torch_dispatch_stack() == 1
+        and _C._len_torch_function_stack() == 0
+        and not torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and _C._get_cudnn_enabled()
+        and not AUTOCAST.is_on()
     )
-
-
-_ONLY_THE_RECORDER = (False, False, False, True, 0, 1)
 
 
 # -- repeating --------------------------------------------------------------------------------------------------------
 
 
-def _repeated(recorder: Recorder, template: Template, tensors: list[Any], x: torch.Tensor) -> torch.Tensor:
+def _repeated(
+    recorder: Recorder,
+    calls: Calls,
+    path: str,
+    name: str,
+    template: Template,
+    known: Known,
+    weights: Weights,
+    x: torch.Tensor,
+) -> torch.Tensor:
     """Record what the template says, for these tensors; return the tensor that the layer returns."""
-    steps, meta, returned = template
+    steps, meta, made, homes, sizes, born, dies, returned, written, plain = template
+    records, memory, value = recorder.records, recorder.memory, len(recorder.value_metas)
+    first, caller, number = len(records), recorder.call, len(calls.all)
+    repeat = calls.counts[path] = calls.counts.get(path, -1) + 1
+    calls.all[caller][4] = False
+    call = [path, name, caller, repeat, True, (known.value,), (value + returned,), first]
+    calls.all.append(call)
     if meta is None:
-        for step in steps:
-            recorder.write(step.signature, [tensors[i] for i in step.inputs], x)
+        if steps:
+            tensors: list[Any] = [known, *weights.known]
+            recorder.call = number
+            recorder.write(steps[0].signature, [tensors[i] for i in steps[0].inputs], x)
+            recorder.call = caller
+        call[6] = recorder.numbers(x)
         return x
-    memory, first, result = recorder.memory, recorder.ran, x
-    for signature, inputs, made in steps:
-        outputs = len(recorder.value_metas)
-        for number, place, nbytes, dies in made:
-            param = -1
-            if place < len(tensors):
-                storage, param = tensors[place].storage, tensors[place].param
-            elif dies is None:
-                with _C._DisableTorchDispatch():  # the recorder would take it for the program's
-                    result = torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=_META)
-                storage = memory.allocated(result.untyped_storage(), nbytes)
-            else:
-                storage = memory.passed(nbytes, first + dies)
-            tensors.append(recorder.new_value(number, storage, param))
-        recorder.record(signature, [tensors[i] for i in inputs], tuple(range(outputs, len(recorder.value_metas))))
-    result._cnnscope = tensors[returned]  # type: ignore[attr-defined]
+    storage = len(memory.bytes)
+    recorder.value_metas.extend(made)
+    memory.bytes.extend(sizes)
+    memory.kinds.extend(["activation"] * len(sizes))
+    memory.dies.extend([None if each is None else first + each for each in dies])
+    if plain is not None and known.param < 0:
+        recorder.value_storages.extend(range(storage, storage + len(made)))
+        memory.born.extend([first] * len(made))
+        values = (known.value, *weights.values[:plain])
+        outputs = tuple(range(value, value + len(made)))
+        records.append(Record(steps[0].signature, values, outputs, weights.params[:plain], number, ()))
+        storage += returned
+    else:
+        memory.born.extend([first + each for each in born])
+        given: list[Known | None] = [known, *weights.known]
+        storages = [each.storage if each else -1 for each in given] + list(range(storage, storage + len(sizes)))
+        numbers = [each.value if each else -1 for each in given] + list(range(value, value + len(made)))
+        params = [each.param if each else -1 for each in given]
+        params += [params[home] if home < len(given) else -1 for home in homes]
+        recorder.value_storages.extend([storages[home] for home in homes])
+        for signature, ins, outs, reads in steps:
+            values, outputs = tuple([numbers[i] for i in ins]), tuple([numbers[i] for i in outs])
+            read = tuple([params[i] for i in reads if params[i] >= 0])
+            records.append(Record(signature, values, outputs, read, number, ()))
+        storage = storages[homes[returned]]
+    with _C._DisableTorchDispatch():  # the recorder would take it for the program's
+        result = torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=_META)
+    memory.follow(result.untyped_storage(), storage)
+    result._cnnscope = Known(recorder.run, value + returned, made[returned], storage, -1, first + written)  # type: ignore[attr-defined]
     return result
 
 
@@ -215,13 +293,13 @@ class _Marks(NamedTuple):
     ops: int
     values: int
     storages: int
-    given: int
+    declared: int
     read: int
 
 
 def _marks(recorder: Recorder) -> _Marks:
-    storages = len(recorder.memory.bytes)
-    return _Marks(recorder.ran, len(recorder.value_metas), storages, len(recorder.given), recorder.read)
+    storages, declared = len(recorder.memory.bytes), len(recorder.params) + len(recorder.constants)
+    return _Marks(recorder.ran, len(recorder.value_metas), storages, declared, recorder.read)
 
 
 def _template(recorder: Recorder, before: _Marks, given: list[Any], x: torch.Tensor, result: Any) -> Template | None:
@@ -247,32 +325,49 @@ def _in_place(records: list[Record], given: list[Any]) -> Template | None:
     inputs = tuple([numbers.get(value, -1) for value in record.inputs])
     if len(records) > 1 or not record.signature.function.in_place or inputs[0] != 0 or -1 in inputs:
         return None
-    return Template((Step(record.signature, inputs, ()),), None)
+    return Template((Step(record.signature, inputs, (), ()),), None)
 
 
 def _fresh(recorder: Recorder, before: _Marks, given: list[Any], result: torch.Tensor) -> Template | None:
     """Operators that write nothing and leave nothing but one new tensor, which fills its memory."""
-    memory = recorder.memory
+    memory, count = recorder.memory, len(given)
     numbers = {each.value: i for i, each in enumerate(given) if each is not None}
     places = {each.storage: i for i, each in enumerate(given) if each is not None}
-    count, steps = len(given), []
+    new = range(before.storages, len(memory.bytes))
+    places |= {storage: i for i, storage in enumerate(new, count)}
+    made: list[int] = []
+    steps = []
     for record in recorder.records[before.ops :]:
         if record.signature.function.writes or not numbers.keys() >= set(record.inputs):
             return None
-        inputs, made = tuple([numbers[value] for value in record.inputs]), []
-        for value in record.outputs:
-            storage = recorder.value_storages[value]
-            dies = memory.dies[storage]
-            place = places.setdefault(storage, count)
-            made.append(Made(recorder.value_metas[value], place, memory.bytes[storage], dies and dies - before.ops))
-            numbers[value] = count
-            count += 1
-        steps.append(Step(record.signature, inputs, tuple(made)))
+        numbers |= {value: i for i, value in enumerate(record.outputs, count + len(made))}
+        made += record.outputs
+        inputs, outputs = (tuple([numbers[value] for value in values]) for values in (record.inputs, record.outputs))
+        steps.append(Step(record.signature, inputs, outputs, inputs))
     known: Known = result._cnnscope  # type: ignore[attr-defined]
-    alive = [s for s in range(before.storages, len(memory.bytes)) if memory.dies[s] is None]
-    everything = count - len(given) == len(recorder.value_metas) - before.values
-    meta = METAS[known.meta]
-    full = result.storage_offset() == 0 and memory.bytes[known.storage] == held(meta)[1]
-    if alive != [known.storage] or not everything or not full:
+    alive = [storage for storage in new if memory.dies[storage] is None]
+    everything = len(made) == len(recorder.value_metas) - before.values
+    full = result.storage_offset() == 0 and memory.bytes[known.storage] == BYTES[known.meta]
+    if alive != [known.storage] or not everything or not full or not memory.host.isdisjoint(new):
         return None
-    return Template(tuple(steps), meta, numbers[known.value])
+    homes = tuple([places[recorder.value_storages[value]] for value in made])
+    ours = {i for i in range(count + len(made)) if i < count or homes[i - count] < count}
+    return Template(
+        tuple([step._replace(params=tuple([i for i in step.inputs if i in ours])) for step in steps]),
+        METAS[known.meta],
+        tuple([recorder.value_metas[value] for value in made]),
+        homes,
+        tuple([memory.bytes[storage] for storage in new]),
+        tuple([memory.born[storage] - before.ops for storage in new]),
+        tuple([None if (dies := memory.dies[storage]) is None else dies - before.ops for storage in new]),
+        made.index(known.value),
+        known.written - before.ops,
+        _weights_read(steps, given) if homes == tuple(range(count, count + len(made))) else None,
+    )
+
+
+def _weights_read(steps: list[Step], given: list[Any]) -> int | None:
+    """How many of the weights the one operator reads, where these are the first, behind the input."""
+    present = tuple([i for i, each in enumerate(given) if each is not None])
+    reads = len(steps[0].inputs)
+    return reads - 1 if len(steps) == 1 and reads and steps[0].inputs == present[:reads] else None

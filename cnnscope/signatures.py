@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .fastmeta import intern
-from .layouts import Holding, Meta
+from .layouts import Meta
 
 
 class Function(NamedTuple):
@@ -148,13 +148,3 @@ def with_results(signature: Signature, results: list[tuple[Meta, int] | None], m
     """The signature with metadata and bytes of the new tensors that its calls return."""
     outs = tuple([each and (intern(each[0]), *each) for each in results])
     return signature._replace(outs=outs, many=many)
-
-
-def held(result: Meta | Holding) -> tuple[Meta, int]:
-    """A new tensor and the bytes of the memory behind it."""
-    if isinstance(result, Holding):
-        return result
-    if 0 in result.shape:
-        return result, 0
-    last = sum((size - 1) * stride for size, stride in zip(result.shape, result.stride, strict=True))
-    return result, (last + 1) * result.dtype.itemsize

@@ -9,32 +9,38 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .deferring import Deferred
 from .errors import UnusableInput
+from .outlines import ATOMS, CONTAINERS, Outline, outline_of
 
 Memo = dict[int, Any]
 
 _META = torch.device("meta")
 
-_ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), type, torch.dtype, torch.device, torch.Size))
-_CONTAINERS = frozenset((dict, OrderedDict, list, set))
+_STRIDED = torch.strided
 
 
 class Originals:
     """What has been copied: the copy by ``id`` of each original, and the original tensors that have data.
 
     device: where the copies are, ``meta`` or ``cpu``. On the CPU they have the data, and nobody asks the originals.
+    deferring: tensors of plain layers are copied when somebody looks at them; ``noticed`` is then called with each
+    original and its copy. outlines: of the copied modules, by ``id`` of the copy.
     """
 
-    def __init__(self, model: nn.Module, device: str = "meta") -> None:
+    def __init__(self, model: nn.Module, device: str = "meta", deferring: bool = False) -> None:
         self.device = device
+        self.deferring = deferring
+        self.noticed: Callable[[torch.Tensor, torch.Tensor], None] | None = None
         self.memo: Memo = {}
+        self.outlines: dict[int, Outline] = {}
         self.with_data: list[torch.Tensor] = []
         self._model = model
         self._all_registered = False
@@ -51,6 +57,20 @@ class Originals:
                 self.with_data.append(tensor)
             self.memo[id(tensor)] = twin
         return twin
+
+    def late_double(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The copy of a tensor in the middle of a run, which nothing that listens to the run is to see."""
+        twin = self.memo.get(id(tensor))
+        if twin is None:
+            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.inference_mode(False):
+                twin = self.double(tensor)
+        if self.noticed is not None:
+            self.noticed(tensor, twin)
+        return twin
+
+    def forget(self) -> None:
+        """The run has ended. Copies that wait and this, which knows them, would keep each other alive."""
+        self.memo.clear()
 
     def register_all(self) -> None:
         """Give every tensor of the model its double, also those in plain containers among the attributes.
@@ -75,15 +95,15 @@ class Originals:
                 self._register(item)
 
 
-def stand_in(model: nn.Module, device: str = "meta") -> tuple[nn.Module, Originals]:
+def stand_in(model: nn.Module, device: str = "meta", deferring: bool = False) -> tuple[nn.Module, Originals]:
     """The weightless copy of ``model``, or one with its numbers on the CPU, and what it was copied from.
 
-    Attributes that cannot be copied (locks, open files) are shared.
+    Attributes that cannot be copied (locks, open files) are shared. deferring: as in ``Originals``.
 
     Raises:
         UnusableInput: the numbers are asked for, and the model has none.
     """
-    originals = Originals(model, device)
+    originals = Originals(model, device, deferring)
     return _clone(model, originals), originals
 
 
@@ -140,40 +160,65 @@ def _like(tensor: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
 def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     """Copy a module tree; ``copy.deepcopy`` alone would do the same at ten times the cost."""
     memo = originals.memo
-    if id(module) in memo:
-        return memo[id(module)]
-    if type(module).__name__ == "OptimizedModule":  # torch.compile's wrapper: trace what it wraps
-        return _clone(module._orig_mod, originals)  # type: ignore[arg-type]
+    known: nn.Module | None = memo.get(id(module))
+    if known is not None:
+        return known
     cls = type(module)
-    if isinstance(module, torch.jit.ScriptModule):
-        memo[id(module)] = _scripted(module, originals.device)
-        return memo[id(module)]
-    if _copies_itself(cls):
-        originals.register_all()
-        return copy.deepcopy(module, memo).to(originals.device)
-    twin = cls.__new__(cls)
+    attributes = module.__dict__.copy()
+    outline = outline_of(cls, attributes)
+    if outline.special:
+        return _special(module, outline.special, originals)
+    twin: nn.Module = cls.__new__(cls)
+    object.__setattr__(twin, "__dict__", attributes)
     memo[id(module)] = twin
-    attributes = twin.__dict__
-    for name, value in module.__dict__.items():
-        kind = type(value)
-        if kind in _ATOMS:
-            attributes[name] = value
-        elif kind in _CONTAINERS and not value:
-            attributes[name] = kind()
-        elif kind is tuple and _ATOMS.issuperset(map(type, value)):
-            attributes[name] = value
-        elif name == "_compiled_call_impl":
-            attributes[name] = None  # what torch.compile made of it is not what is traced
-        elif name == "_modules":
-            attributes[name] = {key: child and _clone(child, originals) for key, child in value.items()}
-        elif name in ("_parameters", "_buffers"):
-            attributes[name] = {key: None if t is None else originals.double(t) for key, t in value.items()}
-        else:
-            attributes[name] = _copied(value, originals)
+    originals.outlines[id(twin)] = outline
+    for name, kind in outline.containers:
+        attributes[name] = _copied(attributes[name], originals) if attributes[name] else kind()
+    for name in outline.tuples:
+        if not ATOMS.issuperset(map(type, attributes[name])):
+            attributes[name] = _copied(attributes[name], originals)
+    for name in outline.others:
+        attributes[name] = _copied(attributes[name], originals)
+    for name in outline.tensors:
+        attributes[name] = _tensors(attributes[name], originals, outline.plain)
+    children = attributes.get("_modules")
+    if children is not None:
+        attributes["_modules"] = {key: child and _clone(child, originals) for key, child in children.items()}
+    if "_compiled_call_impl" in attributes:
+        attributes["_compiled_call_impl"] = None  # what torch.compile made of it is not what is traced
     return twin
 
 
-def _scripted(module: torch.jit.ScriptModule, device: str) -> nn.Module:
+def _tensors(given: dict[str, torch.Tensor | None], originals: Originals, plain: bool) -> dict[str, Any]:
+    """The parameters or buffers of a copied module."""
+    if not given:
+        return {}
+    if plain and originals.deferring and all(map(_is_ordinary, given.values())):
+        return Deferred(given, originals.late_double)
+    return {name: None if tensor is None else originals.double(tensor) for name, tensor in given.items()}
+
+
+def _is_ordinary(tensor: torch.Tensor | None) -> bool:
+    """Whether all that a trace asks of a tensor can be asked of the original."""
+    kind = type(tensor)
+    plain = kind is nn.Parameter or kind is torch.Tensor
+    return tensor is None or (plain and tensor.layout is _STRIDED and not tensor.is_quantized)
+
+
+def _special(module: nn.Module, how: str, originals: Originals) -> nn.Module:
+    """The copy of a module that is not copied attribute by attribute."""
+    if how == "compiled":
+        return _clone(module._orig_mod, originals)  # type: ignore[arg-type]
+    if how == "script":
+        twin = _scripted(module, originals.device)
+    else:
+        originals.register_all()
+        twin = copy.deepcopy(module, originals.memo).to(originals.device)
+    originals.memo[id(module)] = twin
+    return twin
+
+
+def _scripted(module: nn.Module, device: str) -> nn.Module:
     """A script module lives in C++ and is copied by its own serialisation, which can leave the data behind."""
     stored = io.BytesIO()
     with warnings.catch_warnings():
@@ -184,8 +229,10 @@ def _scripted(module: torch.jit.ScriptModule, device: str) -> nn.Module:
 
 
 def _copied(value: Any, originals: Originals) -> Any:
-    if type(value) is list and _ATOMS.issuperset(map(type, value)):
-        return list(value)
+    if type(value) in CONTAINERS:
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        if ATOMS.issuperset(map(type, items)):
+            return value.copy()
     originals.register_all()
     try:
         return copy.deepcopy(value, originals.memo)
@@ -195,17 +242,3 @@ def _copied(value: Any, originals: Originals) -> Any:
         if type(value) in (list, tuple):
             return type(value)(_copied(item, originals) for item in value)
         return value
-
-
-_self_copying: dict[type, bool] = {}
-
-
-def _copies_itself(cls: type) -> bool:
-    """Whether the class says how it is copied (script modules, fx graphs, parametrized modules)."""
-    known = _self_copying.get(cls)
-    if known is None:
-        names = ("__reduce_ex__", "__reduce__", "__getstate__")
-        own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in names)
-        known = hasattr(cls, "__deepcopy__") or own
-        _self_copying[cls] = known
-    return known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -129,23 +128,31 @@ class _Job(NamedTuple):
         run = self.run
         classes = {type(module) for _, module in named_modules(self.model)}
         with surroundings_kept(classes, run.train, run.device):
-            twin, originals = stand_in(self.model, run.traced_on)
-            set_modes(twin, run.train)
-            args, keywords = arguments_of(twin, input, self.kwargs, originals)
-            if originals.lazy:
-                with torch.no_grad():
-                    twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
-            convert(twin, run)
-            args, keywords = converted_inputs((args, keywords), run)
-            if not run.train:
-                return self._recorded(twin, originals, args, keywords, None)
-            check_trainable(twin)
-            optimizer = optimizer_of(self.optimizer, twin, originals.memo, run.foreach)
-            step = Step(twin, args, keywords, optimizer, self.loss, run)
+            twin, originals = stand_in(self.model, run.traced_on, run.traced_on == "meta" and not run.train)
+            try:
+                return self._run(twin, originals, input)
+            finally:
+                originals.forget()
+
+    def _run(self, twin: nn.Module, originals: Originals, input: Any) -> ModelGraph:
+        run = self.run
+        set_modes(twin, run.train)
+        args, keywords = arguments_of(twin, input, self.kwargs, originals)
+        if originals.lazy:
+            with torch.no_grad():
+                twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
+            originals.outlines.clear()
+        convert(twin, run)
+        args, keywords = converted_inputs((args, keywords), run)
+        if not run.train:
+            return self._recorded(twin, originals, args, keywords, None)
+        check_trainable(twin)
+        optimizer = optimizer_of(self.optimizer, twin, originals.memo, run.foreach)
+        step = Step(twin, args, keywords, optimizer, self.loss, run)
+        graph = self._recorded(twin, originals, args, keywords, step)
+        if run.step == "steady" and step.leaves_something():
             graph = self._recorded(twin, originals, args, keywords, step)
-            if run.step == "steady" and step.leaves_something():
-                graph = self._recorded(twin, originals, args, keywords, step)
-            return graph
+        return graph
 
     def _recorded(
         self, twin: nn.Module, originals: Originals, args: Any, keywords: Any, step: Step | None
@@ -157,10 +164,10 @@ class _Job(NamedTuple):
         outputs: list[int] = []
         failure = None
         try:
-            _give_weights(recorder, modules)
+            weights = {id(module): recorder.give_weights(module, path) for path, module in modules}
             repeating = step is None and self.run.traced_on == "meta"
-            forward_of = Replays(recorder, self.run.device).forward_of if repeating else attrgetter("forward")
-            with calls_followed(calls, modules, forward_of):
+            followed = Replays(recorder, calls, originals, weights, self.run.device).followed if repeating else None
+            with calls_followed(calls, modules, followed):
                 if step is None:
                     with recorder, autocast_of(self.run):
                         result = twin(*args, **keywords)
@@ -178,16 +185,6 @@ class _Job(NamedTuple):
             phase = step.phase if step else "forward"
             raise _untraceable(failure, graph, calls.failed, recorder.failed_op, phase) from failure
         return graph
-
-
-def _give_weights(recorder: Recorder, modules: list[tuple[str, nn.Module]]) -> None:
-    """Declare parameters and buffers."""
-    for path, module in modules:
-        prefix = f"{path}." if path else ""
-        for kind, tensors in (("param", module._parameters), ("buffer", module._buffers)):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    recorder.give(tensor, prefix + name, kind)
 
 
 def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_op: str, phase: str) -> UntraceableModel:

@@ -26,7 +26,7 @@ def contents(graph: cnnscope.ModelGraph) -> tuple[Any, ...]:
 def ways(model: nn.Module, shape: Any, **options: Any) -> list[tuple[Any, ...]]:
     """The graph when each layer runs, with nothing to remember yet, and with everything remembered."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replaying, "_is_plain", lambda module: False)
+        patch.setattr(replaying, "_is_plain", lambda outline, state: False)
         found = [contents(cnnscope.trace(model, shape, **options))]
     replaying.forget()
     return [*found, *(contents(cnnscope.trace(model, shape, **options)) for _ in range(2))]

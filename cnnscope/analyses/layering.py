@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..collecting import without_collection
@@ -84,79 +85,97 @@ def layers(graph: ModelGraph) -> Table[Layer]:
 def _rows(graph: ModelGraph) -> list[Layer]:
     by_op = by_reader(graph, first_readers(graph))
     names: dict[str, int] = {}
-    rows = [_row(graph, by_op, names, call, ops) for call, ops in groups(graph)]
+    known: dict[Any, dict[str, Any]] = {}
+    rows = [_row(graph, by_op, names, known, call, places) for call, places in _groups(graph)]
     for each in by_op.get("", ()):
-        own = _params([each])
         name = _unique(each.name, names)
-        rows.append(_layer(graph, name=name, module=each.module, type="unused", **_work(graph, ()), **own))
+        about = {"type": "unused", **_work(graph, ()), **_params([each])}
+        rows.append(_layer(graph, _DEFAULTS[_kind(graph)] | about, name=name, module=each.module))
     return rows
 
 
-def groups(graph: ModelGraph) -> list[tuple[Call, tuple[Op, ...]]]:
+def _groups(graph: ModelGraph) -> list[tuple[Call, Sequence[int]]]:
     """The layers in execution order: each leaf call with all its operators, each other operator with its call alone.
 
-    Leaf calls that run no operator (dropout in inference, identity) are there too, with none.
+    Operators by their positions. Leaf calls that run none (dropout in inference, identity) are there too.
     """
-    by_call: dict[int, list[Op]] = {}
-    for op in graph:
-        by_call.setdefault(op.call, []).append(op)
-    position = graph.positions
-    found: list[tuple[float, Call, tuple[Op, ...]]] = []
+    ops = graph.ops
+    by_call: dict[int, list[int]] = {}
+    for position, op in enumerate(ops):
+        by_call.setdefault(op.call, []).append(position)
+    found: list[tuple[float, Call, Sequence[int]]] = []
     last = -1.0
     for number, call in enumerate(graph.calls):
-        ops = by_call.get(number, [])
+        places = by_call.get(number, [])
         if call.leaf and number:
             # Without operators it stands behind what ran before it: calls are in order.
-            last = position[ops[0].name] if ops else last + 1e-6
-            found.append((last, call, tuple(ops)))
-            last = position[_of_one_phase(ops)[-1].name] if ops else last
+            last = places[0] if places else last + 1e-6
+            found.append((last, call, places))
+            last = _of_one_phase(ops, places)[-1] if places else last
         else:
-            found.extend((position[op.name], call, (op,)) for op in ops)
-    return [(call, ops) for _, call, ops in sorted(found, key=lambda each: each[0])]
+            found.extend((position, call, (position,)) for position in places)
+    return [(call, places) for _, call, places in sorted(found, key=itemgetter(0))]
 
 
 def _row(
-    graph: ModelGraph, by_op: dict[str, list[Parameter]], names: dict[str, int], call: Call, ops: tuple[Op, ...]
+    graph: ModelGraph,
+    by_op: dict[str, list[Parameter]],
+    names: dict[str, int],
+    known: dict[Any, dict[str, Any]],
+    call: Call,
+    places: Sequence[int],
 ) -> Layer:
+    ops, alike = [graph.ops[i] for i in places], graph.alike
     whole = call.leaf and call.module != ""
     kind = call.type if whole else ops[0].kind
     name = call.module if whole else f"{call.module}.{kind}" if call.module else kind
-    computing = _of_one_phase(ops)
-    outputs = call.outputs if whole and call.outputs else computing[-1].outputs[:1] if ops else ()
+    computing = _of_one_phase(graph.ops, places)
+    outputs = call.outputs if whole and call.outputs else graph.ops[computing[-1]].outputs[:1] if ops else ()
     inputs = call.inputs if whole and call.inputs else _data_inputs(graph, computing)
-    own = [parameter for op in ops for parameter in by_op.get(op.name, ())]
+    own = [parameter for op in ops if op.name in by_op for parameter in by_op[op.name]]
+    shapes = outputs[0].shape if outputs else None, inputs[0].shape if inputs else None
+    key = (kind, shapes, tuple([alike[i] for i in places]), tuple([each[1:5] for each in own])) if alike else None
+    about = known.get(key)
+    if about is None or not alike:
+        about = known[key] = {
+            **_DEFAULTS[_kind(graph)],
+            "type": kind,
+            "output": shapes[0],
+            "input": shapes[1],
+            **_window([graph.ops[i] for i in computing], outputs),
+            **_work(graph, ops),
+            **(_params(own) if own else {}),
+        }
     return _layer(
         graph,
+        about,
         name=_unique(name, names),
         module=call.module,
-        type=kind,
-        output=outputs[0].shape if outputs else None,
-        activation=allocated(graph, tuple([op for op in computing if op.phase == "forward"]), outputs),
-        input=inputs[0].shape if inputs else None,
+        activation=_born(graph, computing, outputs) if ops and ops[0].phase == "forward" else 0,
         repeat=call.repeat,
         ops=tuple([op.name for op in ops]),
-        **_window(computing, outputs),
-        **_work(graph, ops),
-        **(_params(own) if own else {}),
     )
 
 
-def _of_one_phase(ops: Sequence[Op]) -> tuple[Op, ...]:
+def _of_one_phase(ops: Sequence[Op], places: Sequence[int]) -> Sequence[int]:
     """Those of the phase of the first: of a layer its forward pass."""
-    if ops and ops[-1].phase != ops[0].phase:
-        return tuple([op for op in ops if op.phase == ops[0].phase])
-    return tuple(ops)
+    if places and ops[places[-1]].phase != ops[places[0]].phase:
+        return [i for i in places if ops[i].phase == ops[places[0]].phase]
+    return places
 
 
-def _layer(graph: ModelGraph, **values: Any) -> Layer:
+def _kind(graph: ModelGraph) -> type[Layer]:
+    return TrainedLayer if graph.train else Layer
+
+
+def _layer(graph: ModelGraph, about: dict[str, Any], **values: Any) -> Layer:
     """A row without its ``__init__``, which in a frozen class sets each field by a call of its own."""
-    kind = TrainedLayer if graph.train else Layer
-    layer = object.__new__(kind)
-    layer.__dict__.update(_DEFAULTS[kind], **values)
+    layer = object.__new__(_kind(graph))
+    object.__setattr__(layer, "__dict__", about | values)
     return layer
 
 
-def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
+def _work(graph: ModelGraph, ops: Sequence[Op]) -> dict[str, Any]:
     """MACs, FLOPs and bytes of the operators together; None when nothing is known, ``missing`` names the unknown."""
     macs = {"forward": 0, "backward": 0, "optimizer": 0}
     flops = read = written = 0
@@ -185,11 +204,16 @@ def _work(graph: ModelGraph, ops: tuple[Op, ...]) -> dict[str, Any]:
 
 def allocated(graph: ModelGraph, ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> int:
     """Bytes of the storages that the outputs live in and that were born in these operators."""
-    if not ops:
-        return 0
-    first, last = graph.positions[ops[0].name], graph.positions[ops[-1].name]
-    storages = {value.storage: graph.storages[value.storage] for value in outputs}
-    return sum(storage.bytes for storage in storages.values() if first <= storage.born <= last)
+    return _born(graph, [graph.positions[op.name] for op in ops], outputs) if ops else 0
+
+
+def _born(graph: ModelGraph, places: Sequence[int], outputs: tuple[Value, ...]) -> int:
+    first, last = places[0], places[-1]
+    if len(outputs) == 1:
+        storage = graph.storages[outputs[0].storage]
+        return storage.bytes if first <= storage.born <= last else 0
+    storages = [graph.storages[number] for number in {value.storage for value in outputs}]
+    return sum([storage.bytes for storage in storages if first <= storage.born <= last])
 
 
 def _params(own: list[Parameter]) -> dict[str, Any]:
@@ -198,12 +222,12 @@ def _params(own: list[Parameter]) -> dict[str, Any]:
     return counted
 
 
-def _data_inputs(graph: ModelGraph, ops: tuple[Op, ...]) -> tuple[Value, ...]:
-    kinds = graph.storages
-    return tuple(value for op in ops for value in op.inputs if kinds[value.storage].kind not in ("param", "buffer"))
+def _data_inputs(graph: ModelGraph, places: Sequence[int]) -> tuple[Value, ...]:
+    values = [value for i in places for value in graph.ops[i].inputs]
+    return tuple([value for value in values if graph.storages[value.storage].kind not in ("param", "buffer")])
 
 
-def _window(ops: tuple[Op, ...], outputs: tuple[Value, ...]) -> dict[str, Any]:
+def _window(ops: Sequence[Op], outputs: tuple[Value, ...]) -> dict[str, Any]:
     """Kernel, stride, padding, dilation and groups of the one operator in the layer that slides a window over space.
 
     A window of another rank than the layer's result slides over something else (channels, in local response

@@ -1,0 +1,56 @@
+"""Copies of tensors that are made when somebody first looks at one: most layers of a trace never do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+
+class Deferred(dict[str, "torch.Tensor | None"]):
+    """The parameters or the buffers of a copied module.
+
+    Until the first look it holds the originals, which only ``originals`` gives out; then all copies are made at once.
+    """
+
+    __slots__ = ("_copy",)
+
+    def __init__(
+        self, tensors: Mapping[str, torch.Tensor | None], copy: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        super().__init__(tensors)
+        self._copy: Callable[[torch.Tensor], torch.Tensor] | None = copy
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nobody has looked, so that nobody can have changed anything either."""
+        return self._copy is not None
+
+    @property
+    def originals(self) -> list[tuple[str, torch.Tensor | None]]:
+        """The originals by name, while it is waiting."""
+        return list(dict.items(self))
+
+    def _make(self) -> None:
+        copy, self._copy = self._copy, None
+        for name, tensor in dict.items(self):
+            if copy is not None and tensor is not None:
+                dict.__setitem__(self, name, copy(tensor))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self.items()),)
+
+
+def _made_first(method: Any) -> Any:
+    def method_of_dict(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._copy is not None:
+            self._make()
+        return method(self, *args, **kwargs)
+
+    return method_of_dict
+
+
+# With ``__iter__`` of its own, dict(...) and {**...} too go through these and not past them.
+for _name in ["__getitem__", "__setitem__", "__delitem__", "__iter__", "__reversed__", "__eq__", "__ne__", "__or__", "__ror__", "__ior__", "__repr__", "clear", "copy", "get", "items", "pop", "popitem", "setdefault", "update", "values"]:
+    setattr(Deferred, _name, _made_first(getattr(dict, _name)))
