@@ -106,11 +106,12 @@ def last_field(graph: ModelGraph) -> Shape | None:
 
 
 def _against(row: Compared, first: Compared) -> Compared:
+    counted = not row.missing and not first.missing  # two lower bounds have no ratio
     return dataclasses.replace(
         row,
         params_ratio=_ratio(row.params, first.params),
-        macs_ratio=_ratio(row.macs, first.macs),
-        flops_ratio=_ratio(row.flops, first.flops),
+        macs_ratio=_ratio(row.macs, first.macs) if counted else None,
+        flops_ratio=_ratio(row.flops, first.flops) if counted else None,
         activation_ratio=_ratio(row.activation, first.activation),
     )
 

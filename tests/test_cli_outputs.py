@@ -122,6 +122,46 @@ def test_help_and_version():
         assert run(command, "--help").startswith(f"Usage: main {command}") or "Usage:" in run(command, "--help")
 
 
+# -- what stands in a table -----------------------------------------------------------------------------------------
+
+UNKNOWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.linalg.svdvals(self.f(x))
+"""
+
+
+def test_what_is_not_counted_shows_wherever_a_row_is_a_whole_network(tmp_path):
+    (tmp_path / "net.py").write_text(UNKNOWN)
+    target = f"{tmp_path / 'net.py'}:Net"
+    for command in (["compare", target, target], ["sweep", target, "-q"], ["fit", target, "--device", "T4"]):
+        text = run(*command, "--input", "2x4", COLUMNS="200")
+        assert ">=" in text and "without _linalg_svd" in text
+    rows = json.loads(run("compare", target, target, "--input", "2x4", "--format", "json"))["rows"]
+    assert rows[1]["params_ratio"] == 1 and rows[1]["macs_ratio"] is None
+
+
+def test_an_empty_list_is_empty():
+    assert "scalar" not in run("table", "lenet5_modern", "--columns", "missing,ops")
+
+
+def test_percentages_are_numbers_to_a_spreadsheet():
+    text = run("confirm", "lenet5_modern", "--device", "cpu", "--seconds", "0.01", "--layers", "--format", "csv")
+    assert "%" in text and "'" not in text
+
+
+def test_a_measurement_fits_the_terminal():
+    lines = run("measure", "lenet5_modern", "--device", "cpu", "--seconds", "0.01", COLUMNS="80").splitlines()
+    assert max(map(len, lines)) <= 80
+
+
 # -- for Python ------------------------------------------------------------------------------------------------------
 
 

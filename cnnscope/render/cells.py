@@ -110,8 +110,9 @@ def cell(row: Row, column: Column) -> str:
     value = getattr(row, column.name)
     if value is None:
         return "?" if column.field.metadata["fold"] == "sum" or (column.additive and row.missing) else ""
-    text = _formatted(value, column)
-    return f">={text}" if row.missing and column.partial and column.additive else text
+    # A row that is not added up may stand for a whole network: what it does not know is missing there as well.
+    counted = column.additive or column.field.metadata["fold"] == "none"
+    return f"{'>=' if row.missing and column.partial and counted else ''}{_formatted(value, column)}"
 
 
 def total_cell(table: Table[Any], column: Column) -> str:
@@ -169,7 +170,7 @@ def visible(text: str) -> str:
 
 def _formatted(value: Any, column: Column) -> str:
     if isinstance(value, tuple):
-        return _shape(value)
+        return _shape(value) if value or column.unit == "shape" else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if column.unit in _SCALED:

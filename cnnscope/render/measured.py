@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from ..records import Measurement, Samples
 from ..units import binary, duration
 from .cells import visible
+from .texts import terminal_width
 
 
-def summary(record: Measurement) -> str:
-    """What was measured, one line for each part, and why what is missing is missing."""
+def summary(record: Measurement, width: int | None = None) -> str:
+    """What was measured, a paragraph for each part, and why what is missing is missing.
+
+    width: of a line, by default the terminal's, and 100 in a pipe.
+    """
+    width = width or terminal_width() or 100
     whose = f"{record.model} ({record.input_text}): {record.mode}, on {record.environment.name}"
     lines = [whose, "", *(f"{label:<8}  {words}" for label, words in _parts(record))]
     lines += [f"{'note':<8}  {note}" for note in record.notes]
     if not record.complete:
         lines.append(f"{'stopped':<8}  {record.stopped}")
-    return "\n".join(map(visible, lines)) + "\n"
+    return "\n".join(part for line in lines for part in _wrapped(visible(line), width)) + "\n"
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """A line as many as it takes, the further ones under its words."""
+    parts = textwrap.wrap(line, width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
+    return parts or [""]
 
 
 def _parts(record: Measurement) -> Iterator[tuple[str, str]]:
