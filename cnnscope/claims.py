@@ -54,12 +54,12 @@ def check(name: str | None = None, source: str | None = None) -> Table[Verdict]:
         UnknownArchitecture: no claim is about an architecture or net of that name.
         ValueError: there is no such source.
     """
-    return tabled(verdicts(chosen(name, source)))
+    return tabled(verdicts(chosen(name, source)), name or "")
 
 
-def tabled(rows: Iterable[Verdict]) -> Table[Verdict]:
-    """The verdicts as a table."""
-    return table("claims", rows, Verdict)
+def tabled(rows: Iterable[Verdict], model: str = "") -> Table[Verdict]:
+    """The verdicts as a table; ``model``: whose they are, where it is one model's."""
+    return table("claims", rows, Verdict, model=model)
 
 
 def chosen(name: str | None = None, source: str | None = None) -> list[Claim]:

@@ -234,7 +234,7 @@ def test_nothing_heavy_is_loaded_before_a_net_is_traced():
 def test_json_has_the_promised_columns():
     whole = json.loads(run("vgg16", "--format", "json"))
     assert whole["schema_version"] == 1 and sum(whole["total"].values()) == len(whole["rows"])
-    names = "architecture variant quantity stated stated_value unit source computed verdict note"
+    names = "name architecture variant quantity stated stated_value unit source computed verdict note"
     assert {" ".join(row) for row in whole["rows"]} == {names}
     row = next(row for row in whole["rows"] if row["stated"] == "96MB/image")
     assert (row["stated_value"], row["computed"], row["verdict"]) == (96_000_000, 60_950_432, "contradicted")

@@ -38,8 +38,8 @@ def counts(rows: Iterable[Verdict]) -> dict[str, int]:
 
 def as_json(verdicts: Table[Verdict]) -> str:
     """One object for each claim, with raw numbers; ``total`` counts the verdicts."""
-    rows = [{name: getattr(row, name) for name in FIELDS} for row in verdicts.values()]
-    head = {"schema_version": 1, "title": verdicts.title, "total": counts(verdicts.values()), "missing": {}}
+    rows = [{name: getattr(row, name) for name in ("name", *FIELDS)} for row in verdicts.values()]
+    head = {**verdicts.to_dict(), "total": counts(verdicts.values())}
     return json.dumps({**head, "rows": rows}, indent=2, ensure_ascii=False)
 
 

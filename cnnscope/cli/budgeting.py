@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, in_format, say, takes_run, traced, without_cache
+from .common import say, takes_run, traced, without_cache
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..budgets import Entry
@@ -37,10 +38,7 @@ def _takes_limits(command: Any) -> Any:
 )
 @takes_run
 @click.option("--config", metavar="FILE", default="pyproject.toml", show_default=True, help="Where budgets are.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 @without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def check(
@@ -49,8 +47,7 @@ def check(
     batch_size: int | None,
     run: dict[str, Any],
     config: str,
-    format_: str,
-    output: str | None,
+    view: View,
     **limits: str | None,
 ) -> int:
     """Hold what MODEL costs against a budget; exits 1 if it costs more, and names the layers that cost most.
@@ -70,11 +67,11 @@ def check(
     for name, limit in given.items():
         budgets.parsed(name, limit)  # before the model is traced
     found = budgets.joined([_checked(entry) for entry in _entries(model, given, inputs, batch_size, run, config)])
-    deliver(_rendered(found, format_, output), output)
+    code = view.raw("model", "quantity", "unit", "value", "limit", "used", "verdict", "most").deliver(found)
     failed = [row for row in found.values() if row.verdict != budgets.WITHIN]
     for row in failed:
         say(budgets.sentence(row))
-    return 1 if failed else 0
+    return 1 if failed else code
 
 
 def _entries(
@@ -111,11 +108,3 @@ def _checked(entry: Entry) -> Table[Any]:
     graph = traced(entry.model, entry.inputs, entry.batch_size, **entry.run).graph
     graph.name = entry.model  # two targets may name their models alike
     return budget(graph, entry.limits)
-
-
-def _rendered(found: Table[Any], format_: str, output: str | None) -> str:
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output))
-    return in_format(found, format_)

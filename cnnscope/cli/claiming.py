@@ -9,6 +9,7 @@ import click
 
 from ..claiming.ledger import SOURCES
 from .common import cached, deliver, say, without_cache
+from .viewing import View, takes_output
 
 if TYPE_CHECKING:
     from ..claims import Verdict
@@ -22,13 +23,10 @@ if TYPE_CHECKING:
     help="Only what they state; lecture: slides and their figures.",
 )
 @click.option("--contradicted", is_flag=True, help="Only what the graphs or other sources contradict.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_output()
 @without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
-def claims(model: str | None, source: str | None, contradicted: bool, format_: str, output: str | None) -> int:
+def claims(model: str | None, source: str | None, contradicted: bool, view: View) -> int:
     """Hold what the lecture, papers and libraries print against the graphs.
 
     MODEL is an architecture or one of its nets, as in 'cnnscope list'; all without it. Exits 1 if a verdict is not
@@ -40,7 +38,8 @@ def claims(model: str | None, source: str | None, contradicted: bool, format_: s
     found = _decided(model, source)
     different = [row for row in found if row.differs]
     shown = [row for row in found if not contradicted or row.verdict == "contradicted"]
-    deliver(listing.FORMATS[format_](tabled(shown)), output)
+    table = tabled(shown, model or "")
+    deliver(view.rendered(table) if view.format == "html" else listing.FORMATS[view.format](table), view.output)
     for row in different:
         say(f"{row.name}: {row.verdict}, expected {row.recorded}")
     return 1 if different else 0

@@ -7,9 +7,8 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -20,7 +19,6 @@ from ..inputs import arguments, chosen
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
-    from ..table import Table
 
 _CACHE = "cnnscope.cache"  # in the context of a command: whether it may use the cache
 _DEVICE_TRACE = "cnnscope.device_trace"  # and where models run
@@ -60,7 +58,7 @@ class Traced:
         return self._load("meta")
 
     def _load(self, device: str) -> Loaded:
-        with _torch():
+        with foreign_code():
             from ..targets import load
 
             found = load(self.target, device)
@@ -83,7 +81,7 @@ class Traced:
         return self._traced(self._load("cpu"), device_trace="cpu")
 
     def _traced(self, loaded: Loaded, **options: Any) -> ModelGraph:
-        with _torch():
+        with foreign_code():
             from ..tracing import trace
 
             model, input_, kwargs, name = loaded
@@ -101,14 +99,21 @@ class Traced:
 
 
 @contextlib.contextmanager
-def _torch() -> Iterator[None]:
-    """Around torch and the model's code: what they print goes to stderr, and not into a table that a program reads."""
+def foreign_code() -> Iterator[None]:
+    """Around torch and the model's code.
+
+    What they print goes to stderr, and not into a table that a program reads; and that the code ends the program is
+    an error of the model, not the command's answer.
+    """
     with contextlib.redirect_stdout(sys.stderr):
         if "torch" not in sys.modules:
             from .. import tracing  # noqa: F401
 
             gc.freeze()  # what its import made stays to the end: no collection need look through it again
-        yield
+        try:
+            yield
+        except SystemExit as error:
+            raise UntraceableModel(f"the model's own code ended the program: SystemExit({error.code!r})") from error
 
 
 def _dont_cache(context: click.Context, _: click.Parameter, unwanted: bool) -> None:
@@ -222,25 +227,6 @@ _RUN_OPTIONS = {
 def traced(target: str, inputs: tuple[str, ...], batch_size: int | None, **run: Any) -> Traced:
     """The graph of what the options describe, from the cache if it is there. ``run``: see ``trace``."""
     return Traced(target, inputs, batch_size, run)
-
-
-FORMATS = ("text", "md", "csv", "json", "html")
-
-
-def ended(format_: str | None, output: str | None, formats: Sequence[str] = FORMATS) -> str:
-    """The format asked for, else what the ending of ``-o`` says, else text."""
-    ending = PurePath(output or "").suffix[1:].lower()
-    return format_ or (ending if ending in formats else "text")
-
-
-def in_format(found: Table[Any], format_: str, **options: Any) -> str:
-    """A table as Markdown, CSV, JSON or HTML; ``options`` are the renderer's."""
-    from .. import render
-
-    renderers: dict[str, Callable[..., str]] = {
-        "md": render.markdown, "csv": render.csv, "json": render.json, "html": render.html
-    }  # fmt: skip
-    return renderers[format_](found, **options)
 
 
 def say(message: str) -> None:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import colored, deliver, in_format, say, takes_model, traced, without_cache
+from .common import deliver, say, takes_model, traced, without_cache
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
     from ..table import Table
-
-_FORMATS = click.Choice(["text", "md", "csv", "json"])
 
 
 @click.command()
@@ -21,62 +20,56 @@ _FORMATS = click.Choice(["text", "md", "csv", "json"])
 @click.option(
     "--batch-size", "-b", type=click.IntRange(min=1), metavar="N", help="Replaces the first size of every input."
 )
-@click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
 @click.option("--svg", is_flag=True, help="The lecture's Comparison slide: cited accuracy, operations, parameters.")
 @click.option("--winners", is_flag=True, help="The winners of ILSVRC by year: cited errors, depth from the graphs.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 @without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def compare(
     models: tuple[str, ...],
     inputs: tuple[str, ...],
     batch_size: int | None,
-    columns: str | None,
     svg: bool,
     winners: bool,
-    format_: str,
-    output: str | None,
-) -> None:
+    view: View,
+) -> int:
     """Put MODELs side by side, with ratios against the first."""
     if winners and (models or svg):
         raise click.UsageError("--winners has its own list of models; give it alone")
     if winners:
         found = _winners()
     elif svg:
-        deliver(_picture(models, inputs, batch_size), output)
-        return
+        if view.chosen or view.format != "text":
+            raise click.UsageError("--svg is a picture; leave out --format, --columns and --sort")
+        deliver(_picture(models, inputs, batch_size), view.output)
+        return 0
     elif not models:
         raise click.UsageError("name the models to compare; --svg and --winners have lists of their own")
     else:
         from .. import comparing
 
         found = comparing.compare(_graphs(models, inputs, batch_size))
-    names = [name for name in columns.split(",") if name.strip()] if columns else None
-    deliver(_rendered(found, format_, output, names), output)
+    return view.deliver(found)
 
 
 @click.command()
 @takes_model
 @click.argument("other", metavar="OTHER")
 @click.option("--all", "whole", is_flag=True, help="Also the layers that both have.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def diff(
     model: str,
     other: str,
     inputs: tuple[str, ...],
     batch_size: int | None,
     whole: bool,
-    format_: str,
-    output: str | None,
-) -> None:
+    view: View,
+) -> int:
     """Show what layers and costs OTHER has over MODEL, and MODEL over OTHER."""
     from .. import differences
 
     graphs = _graphs((model, other), inputs, batch_size)
-    found = differences.diff(*graphs, whole=whole)
-    deliver(_rendered(found, format_, output, None), output)
+    return view.deliver(differences.diff(*graphs, whole=whole))
 
 
 def _graphs(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int | None) -> list[ModelGraph]:
@@ -126,11 +119,3 @@ def _picture(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int |
     if lacking:
         say(f"not drawn, for want of a net or a cited error: {', '.join(lacking)}")
     return bubbles.comparison(points, notes=["Operations and parameters: computed from the graphs of the nets"])
-
-
-def _rendered(found: Table[Any], format_: str, output: str | None, names: list[str] | None) -> str:
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, columns=names, width=0 if output else None, color=colored(output))
-    return in_format(found, format_, columns=names)

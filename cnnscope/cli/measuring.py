@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..inputs import arguments, chosen
 from ..records import DEVICES, DTYPES, OPTIMIZERS
-from .common import F, colored, deliver, in_format, takes_model, traced
+from .common import F, deliver, foreign_code, takes_model, traced
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -63,7 +63,7 @@ def measure(
 
 def measured(model: str, inputs: tuple[str, ...], batch_size: int | None, settings: dict[str, Any]) -> Measurement:
     """The record of what the options describe; what the model's code prints goes to stderr."""
-    with contextlib.redirect_stdout(sys.stderr):
+    with foreign_code():
         from ..measuring.sessions import measure_target, settings_of
         from ..targets import load
 
@@ -102,10 +102,7 @@ def ended(record: Measurement, output: str | None) -> int:
     help="Whose time to predict: a device of 'cnnscope devices' or a file of 'cnnscope calibrate'. "
     "[default: device.toml beside the records of --all, else the device of the record]",
 )
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def confirm(
     model: str | None,
     inputs: tuple[str, ...],
@@ -114,8 +111,7 @@ def confirm(
     folder: str | None,
     by_layer: bool,
     predict_for: str | None,
-    format_: str,
-    output: str | None,
+    view: View,
     **settings: Any,
 ) -> int:
     """Put what is predicted for MODEL beside what is measured, with the signed error."""
@@ -124,15 +120,27 @@ def confirm(
     if predict_for:
         devices.device(predict_for)  # a wrong name ends the command before anything is measured
     if folder:
-        return _confirm_all(folder if model is None else _not_both(folder, model), predict_for, format_, output)
+        return _confirm_all(folder if model is None else _not_both(folder, model), predict_for, view)
     if model is None:
         raise click.UsageError("name a MODEL, or give --all for the records of a folder")
     record = records.read(file) if file else measured(model, inputs, batch_size, settings)
     graph = graph_of(record, model)
-    tables: list[Table[Any]] = [confirming.confirm_layers(graph, record, predict_for)] if by_layer else []
-    tables.append(confirming.confirm(graph, record, predict_for))
-    deliver("\n\n".join(rendered(table, format_, output) for table in tables), output)
-    return ended(record, None)
+    layers = confirming.confirm_layers(graph, record, predict_for) if by_layer else None
+    found = confirming.confirm(graph, record, predict_for)
+    deliver(_confirmed(found, layers, view), view.output)
+    return ended(record, None) or view.code(layers or found)
+
+
+def _confirmed(found: Table[Any], layers: Table[Any] | None, view: View) -> str:
+    """The whole model, and before it the layers where they are asked for: then these are sorted, and are the CSV."""
+    if layers is None:
+        raw = ("unit", "predicted_low", "predicted_high", "measured_value", "error", "note")
+        return view.raw(*raw).rendered(found)
+    if view.format == "json":
+        return json.dumps({**json.loads(view.rendered(found)), "layers": json.loads(view.rendered(layers))}, indent=2)
+    if view.format == "csv":
+        return view.rendered(layers)
+    return "\n\n".join([view.rendered(layers), view._replace(columns=None, sort=None).rendered(found)])
 
 
 next(each for each in confirm.params if each.name == "model").required = False  # --all names none
@@ -142,7 +150,7 @@ def _not_both(folder: str, model: str) -> str:
     raise click.UsageError(f"--all is for a folder of records, and {model!r} for one model; give --all=FOLDER or MODEL")
 
 
-def _confirm_all(folder: str, predict_for: str | None, format_: str, output: str | None) -> int:
+def _confirm_all(folder: str, predict_for: str | None, view: View) -> int:
     """All records of a folder; a Markdown file becomes the report, with its charts beside it."""
     from .. import reckoning, records
 
@@ -154,16 +162,16 @@ def _confirm_all(folder: str, predict_for: str | None, format_: str, output: str
     table = reckoning.reckon(
         pairs, {name: device for name in found if (device := predict_for or records.device_beside(folder, name))}
     )
-    if output and output.endswith(".md"):
+    if view.output and view.output.endswith(".md"):
         from .. import zoo
 
-        deliver(reckoning.page(table, zoo.names(), _charts(list(found.values()), output)), output)
-    elif format_ == "json" or format_ == "csv":
-        deliver(rendered(table, format_, output), output)
-    else:
-        parts = [rendered(each, format_, output) for each in (table, reckoning.distributions(list(table.values())))]
-        deliver("\n\n".join(parts), output)
-    return 0
+        deliver(reckoning.page(table, zoo.names(), _charts(list(found.values()), view.output)), view.output)
+        return view.code(table)
+    if view.format in ("json", "csv"):
+        return view.deliver(table)
+    errors = view._replace(columns=None, sort=None).rendered(reckoning.distributions(list(table.values())))
+    deliver(f"{view.rendered(table)}\n\n{errors}", view.output)
+    return view.code(table)
 
 
 def _charts(found: list[Measurement], output: str) -> dict[str, str]:
@@ -210,12 +218,3 @@ def graph_of(record: Measurement, target: str) -> ModelGraph:
     elif settings.dtype == "amp":
         run["autocast"] = "fp16" if gpu else "bf16"
     return traced(target, inputs, None, **run).graph
-
-
-def rendered(found: Table[Any], format_: str, output: str | None) -> str:
-    """A table in one of the formats."""
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output))
-    return in_format(found, format_)

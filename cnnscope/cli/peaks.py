@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..units import binary, parsed_bytes
-from .common import Traced, deliver, ended, in_format, say, takes_model, takes_run, traced
+from .common import Traced, deliver, say, takes_model, takes_run, traced
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..analyses.memory import PeakMemory
@@ -37,8 +39,8 @@ class Bytes(click.ParamType[int]):
 @click.option("--by", type=click.Choice(["peak", "op", "tensor"]), help="tensor: all that is alive at the peak.")
 @click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Tensors to list at the peak.")
 @click.option("--svg", is_flag=True, help="A picture of memory over time.")
-@click.option("--format", "format_", type=click.Choice(["text", "md", "csv", "json", "html"]), help="As in 'table'.")
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="--by op, one row a module at this depth.")
+@takes_view()
 def memory(
     model: str,
     inputs: tuple[str, ...],
@@ -48,9 +50,9 @@ def memory(
     budget: int | None,
     max_batch: bool,
     what_if: bool,
-    format_: str | None,
-    output: str | None,
-    **view: Any,
+    svg: bool,
+    view: View,
+    **shape: Any,
 ) -> int:
     """Show the peak memory of MODEL: what it is made of, when it is reached, who keeps it, whether it fits."""
     budget = _memory_of(device) if budget is None else budget
@@ -59,20 +61,19 @@ def memory(
     if max_batch:
         if budget is None:
             raise click.UsageError("--max-batch needs --budget 24GiB or the --device whose memory is the budget")
-        return _largest(model, inputs, run, device, budget, ended(format_, output), output)
+        return _largest(model, inputs, run, device, budget, view)
     found = traced(model, inputs, batch_size, **run)
     if what_if:
         from ..whatifs import what_if as changes
 
         model_, input_, kwargs, name = found.loaded
-        table = changes(model_, input_, kwargs=kwargs, memory_of=device, name=name, **run)
-        deliver(_table(table, format_, output), output)
-        return 0
-    if view["svg"] or PurePath(output or "").suffix == ".svg":
-        return _picture(found, model, output)
-    if ended(format_, output) == "text" and view["by"] in (None, "peak"):
-        return _page(found, device, budget, view["rows"], output)
-    return _rows(found, device, budget, view["by"], format_, output)
+        return view.deliver(changes(model_, input_, kwargs=kwargs, memory_of=device, name=name, **run))
+    if svg or PurePath(view.output or "").suffix == ".svg":
+        return _picture(found, model, view)
+    by, rows, depth = shape["by"], shape["rows"], shape["depth"]
+    if by in (None, "peak") and depth is None and view.format == "text" and not view.chosen:
+        return _page(found, device, budget, rows, view)
+    return _rows(found, device, budget, by, depth, view)
 
 
 def _memory_of(device: str | None) -> int | None:
@@ -88,32 +89,24 @@ def _fits(total: PeakMemory, budget: int) -> bool:
     return total.needed <= budget
 
 
-def _rows(
-    run: Traced, device: str | None, budget: int | None, by: str | None, format_: str | None, output: str | None
-) -> int:
-    """Every operator, or every tensor at the peak."""
+def _rows(run: Traced, device: str | None, budget: int | None, by: str | None, depth: int | None, view: View) -> int:
+    """Every operator or module, or every tensor at the peak."""
     from ..analyses.holding import held
     from ..analyses.memory import memory as analysed
     from ..analyses.memory import peak_memory
+    from ..table import by_module
 
-    if by == "tensor":
-        deliver(_table(held(run.graph), format_, output), output)
-        return 0 if budget is None or _fits(peak_memory(run.graph, device), budget) else 1
-    found = analysed(run.graph, device)
-    deliver(_table(found, format_, output), output)
-    return 0 if budget is None or _fits(found.total, budget) else 1  # type: ignore[arg-type]
-
-
-def _table(found: Table[Any], format_: str | None, output: str | None) -> str:
-    from .. import render
-
-    format_ = ended(format_, output)
-    if format_ == "text":
-        return render.text(found, width=0 if output else None)
-    return in_format(found, format_)
+    found: Table[Any] = held(run.graph) if by == "tensor" else analysed(run.graph, device)
+    if depth is not None:
+        if by == "tensor":
+            raise click.UsageError("--by tensor has a row for each tensor; leave out --depth")
+        found = by_module(found, depth)
+    code = view.deliver(found)
+    total = peak_memory(run.graph, device) if by == "tensor" else found.total
+    return code if budget is None or _fits(total, budget) else 1
 
 
-def _page(run: Traced, device: str | None, budget: int | None, rows: int, output: str | None) -> int:
+def _page(run: Traced, device: str | None, budget: int | None, rows: int, view: View) -> int:
     from ..analyses.assumptions import assumptions
     from ..analyses.holding import held
     from ..analyses.liveness import timeline
@@ -124,9 +117,9 @@ def _page(run: Traced, device: str | None, budget: int | None, rows: int, output
     graph = run.graph
     total = peak_memory(graph, device)
     heading = f"{run.name} ({graph.input_text}): peak memory" + (f", {device}" if device else "")
-    width = 100 if output else terminal_width() or 100
+    width = 100 if view.output else terminal_width() or 100
     text = page(heading, total, assumptions(graph.run), timeline(graph), held(graph), rows=rows, width=width)
-    deliver(text if budget is None else f"{text}\n\n{_answer(total, budget, device)}", output)
+    deliver(text if budget is None else f"{text}\n\n{_answer(total, budget, device)}", view.output)
     return 0 if budget is None or _fits(total, budget) else 1
 
 
@@ -141,13 +134,15 @@ def _answer(total: PeakMemory, budget: int, device: str | None) -> str:
     return f"does not fit: {binary(total.needed)} are more than {room}"
 
 
-def _picture(run: Traced, model: str, output: str | None) -> int:
+def _picture(run: Traced, model: str, view: View) -> int:
     from ..analyses.liveness import timeline
     from ..render.memories import picture
     from ..render.timeline_drawings import drawing
     from .picturing import file_name
 
-    output = output or f"{file_name(model)}.memory.svg"
+    if view.chosen or view.format != "text":
+        raise click.UsageError("--svg is a picture; leave out --format, --columns and --sort")
+    output = view.output or f"{file_name(model)}.memory.svg"
     deliver(drawing(picture(timeline(run.graph), f"{run.name} ({run.graph.input_text}): live memory")), output)
     if output != "-":
         click.echo(f"wrote {output}", err=True)
@@ -160,10 +155,8 @@ def _largest(
     run: dict[str, Any],
     device: str | None,
     budget: int,
-    format_: str,
-    output: str | None,
+    view: View,
 ) -> int:
-    from .. import render
     from ..analyses.batches import agrees
     from ..analyses.fitting import Peaks, curve, largest_batches
 
@@ -180,17 +173,23 @@ def _largest(
         fit = largest_batches(peaks, budget, model=low.name)
     sizes = _sizes(max((row.batch or 0 for row in fit.values()), default=0))
     points = curve(peaks, sizes, model=low.name)
-    if format_ == "json":
+    deliver(_both(fit, points, budget, device, view), view.output)
+    return 0 if any(row.batch for row in fit.values()) else 1
+
+
+def _both(fit: Table[Any], points: Table[Any], budget: int, device: str | None, view: View) -> str:
+    """The largest batches, and the curve of the peak behind them; as CSV the largest batches alone."""
+    if view.format == "json":
         import json
 
-        both = {**fit.to_dict(), "budget": budget, "curve": points.to_dict()["rows"]}
-        deliver(json.dumps(both, indent=2), output)
-    else:
-        renderer = {"text": render.text, "md": render.markdown, "csv": render.csv, "html": render.html}[format_]
-        heading = f"budget {binary(budget)}" + (f": {device}" if device else "")
-        parts = [renderer(fit)] if format_ == "csv" else [heading, renderer(fit), renderer(points)]
-        deliver("\n\n".join(parts), output)
-    return 0 if any(row.batch for row in fit.values()) else 1
+        plain = {**json.loads(view.rendered(fit)), "budget": budget}
+        return json.dumps({**plain, "curve": points.to_dict()["rows"]}, indent=2)
+    if view.format == "csv":
+        return view.rendered(fit)
+    heading = f"budget {binary(budget)}" + (f": {device}" if device else "")
+    if view.format == "html":
+        heading = f"<p>{html.escape(heading)}</p>"
+    return "\n\n".join([heading, view.rendered(fit), view._replace(columns=None, sort=None).rendered(points)])
 
 
 def by_batch(model: str, inputs: tuple[str, ...], run: dict[str, Any], low: Traced) -> Any:

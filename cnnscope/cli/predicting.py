@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .common import colored, deliver, in_format, takes_model, takes_run, traced
+from .common import deliver, takes_model, takes_run, traced
 from .peaks import Bytes, by_batch
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..calibrating import Calibration
@@ -20,26 +21,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--columns", metavar="A,B,C", help="The columns to show behind the name: fp16,sheet,url,aliases ...")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view(strict=False)
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
-def devices(columns: str | None, format_: str, output: str | None) -> None:
-    """List the devices that time can be predicted for, with what their sheets promise."""
+def devices(view: View) -> int:
+    """List the devices that time can be predicted for, with what their sheets promise.
+
+    --columns has more of them: sheet, url, aliases, fp8, int8 ...
+    """
     from ..devices import catalog
 
-    names = [name for name in columns.split(",") if name.strip()] if columns else None
-    deliver(_rendered(catalog(), format_, output, columns=names), output)
-
-
-def _rendered(found: Table[Any], format_: str, output: str | None, **options: Any) -> str:
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output), **options)
-    return in_format(found, format_, **options)
+    return view.deliver(catalog())
 
 
 @click.command()
@@ -86,10 +77,7 @@ def _checked(found: Calibration, output: str) -> str:
 @click.option("--tf32", is_flag=True, help="Products of float32 tensors on tensor cores.")
 @click.option("--compile", "compiled", is_flag=True, help="Fused, as torch.compile does.")
 @click.option("--kernels", is_flag=True, help="Instead the time of each kernel, in a batch of -b N.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def fit(
     model: str,
     inputs: tuple[str, ...],
@@ -100,8 +88,7 @@ def fit(
     tf32: bool,
     compiled: bool,
     kernels: bool,
-    format_: str,
-    output: str | None,
+    view: View,
 ) -> int:
     """Show the largest batch of MODEL that fits into a device, and how long it is going to take there."""
     from ..devices import device as known
@@ -115,8 +102,8 @@ def fit(
         found = asked.kernels(traced(model, inputs, batch_size, **run).graph)
     else:
         found = asked.capacity(model, inputs, run, budget if budget is not None else on.memory)
-    deliver(_rendered(found, format_, output), output)
-    return 1 if not kernels and not any(row.batch for row in found.values()) else 0
+    code = view.deliver(found)
+    return code if kernels or any(row.batch for row in found.values()) else 1
 
 
 class _Asked(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import Traced, colored, deliver, in_format, takes_model, traced
+from .common import Traced, takes_model, traced
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..reconciling import Figure
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
 @click.option("--sibling", "others", multiple=True, metavar="MODEL", help="Also this net. [default: the library's]")
 @click.option("--no-siblings", is_flag=True, help="This net alone.")
 @click.option("--no-tools", is_flag=True, help="Compute the rules only; run no other counter.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def reconcile(
     model: str,
     inputs: tuple[str, ...],
@@ -34,9 +32,8 @@ def reconcile(
     others: tuple[str, ...],
     no_siblings: bool,
     no_tools: bool,
-    format_: str,
-    output: str | None,
-) -> None:
+    view: View,
+) -> int:
     """Tell why papers and tools print different operation counts for MODEL."""
     from .. import reconciling
 
@@ -56,7 +53,7 @@ def reconcile(
     if len(runs) == 1 and not no_siblings and ":" not in runs[0].target:
         note = "not compared with torchvision's or timm's net of this name: neither is installed, or has none"
         found = dataclasses.replace(found, notes=(*found.notes, note))
-    deliver(_rendered(found, format_, output), output)
+    return view.deliver(found)
 
 
 def _siblings(run: Traced) -> tuple[str, ...]:
@@ -99,11 +96,3 @@ def _printed(run: Traced) -> list[Figure]:
     from ..reconciling import figure
 
     return [figure(each["figure"], each["by"]) for each in accuracies()["printed"] if each["model"] == run.name]
-
-
-def _rendered(found: Any, format_: str, output: str | None) -> str:
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output))
-    return in_format(found, format_)

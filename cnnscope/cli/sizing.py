@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, in_format, takes_model, traced
+from .common import Traced, takes_model, traced
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..table import Table
@@ -26,10 +28,7 @@ if TYPE_CHECKING:
 @click.option("--index-bits", type=int, metavar="N", help="For the place of each kept weight. [default: 4 if pruned]")
 @click.option("--no-codebook", is_flag=True, help="Weights are numbers of so many bits, not codes into a table.")
 @click.option("--against", metavar="MODEL", help="Also how many times smaller than this one at 32 bits.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "md", "csv", "json"]), default="text", show_default=True
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def size(
     model: str,
     inputs: tuple[str, ...],
@@ -39,9 +38,8 @@ def size(
     index_bits: int | None,
     no_codebook: bool,
     against: str | None,
-    format_: str,
-    output: str | None,
-) -> None:
+    view: View,
+) -> int:
     """Show what the parameters of MODEL take on disk, at a bit width and density."""
     from ..analyses import sizing
 
@@ -49,7 +47,7 @@ def size(
     density, note = _density(densities, run)
     found = sizing.size(run.graph, bits, density, index_bits, codebook=not no_codebook)
     notes = [*found.notes, *note, *(_against(against, found) if against else [])]
-    deliver(_rendered(found, notes, format_, output), output)
+    return view.deliver(dataclasses.replace(found, notes=tuple(notes)))
 
 
 def _density(texts: tuple[str, ...], run: Traced) -> tuple[float | Mapping[str, float], list[str]]:
@@ -92,14 +90,3 @@ def _against(other: str, found: Table[Any]) -> list[str]:
         else f"{1 / times:.2f}x larger"
     )
     return [f"{words} than {other} at 32 bits ({decimal(whole)})"]
-
-
-def _rendered(found: Table[Any], notes: list[str], format_: str, output: str | None) -> str:
-    import dataclasses
-
-    from .. import render
-
-    found = dataclasses.replace(found, notes=tuple(notes))
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output))
-    return in_format(found, format_)

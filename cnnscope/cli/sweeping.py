@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import common
-from .common import (
-    F,
-    cached,
-    colored,
-    deliver,
-    device_trace,
-    ended,
-    in_format,
-    say,
-    takes_run,
-    with_device_trace,
-    without_cache,
-)
+from .common import F, cached, deliver, device_trace, say, takes_run, with_device_trace, without_cache
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..sweeping.rows import Swept
     from ..table import Table
-
-FORMATS = (*common.FORMATS, "parquet")
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -70,8 +56,7 @@ def takes_workers(command: F) -> F:
 @click.option("--retry", is_flag=True, help="Make rows again that have an error in the journal.")
 @click.option("--strict", is_flag=True, help="Exit 1 if a row has an error or lacks an operator.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, and no last line on stderr.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="As in 'table', or Parquet.")
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view("parquet", strict=False)
 @without_cache
 @click.option("--traceback", is_flag=True, expose_value=False, hidden=True)
 def sweep(
@@ -82,10 +67,8 @@ def sweep(
     inputs: tuple[str, ...],
     run: dict[str, Any],
     journal: str | None,
-    strict: bool,
     quiet: bool,
-    format_: str | None,
-    output: str | None,
+    view: View,
     **options: Any,
 ) -> int:
     """Analyse many MODELS at many settings: a row for each model, batch size and resolution.
@@ -104,8 +87,8 @@ def sweep(
 
     if inputs and resolutions:
         raise click.UsageError("--input says the resolution; give either --input or --resolution")
-    format_ = _format(format_, output)
-    journal = journal or _beside(output)
+    _check(view)
+    journal = journal or _beside(view.output)
     asked = [*models, *(target for file in files for target in listed_in(file))]
     watch = _Watching(quiet)
     try:
@@ -123,31 +106,35 @@ def sweep(
                 **run,
             )
     except KeyboardInterrupt:
-        return _interrupted(watch, journal, format_, output)
-    deliver(_rendered(found, format_, output), output)
+        return _interrupted(watch, journal, view)
+    deliver(_rendered(found, view), view.output)
     if not quiet:
-        watch.conclude(journal, output)
-    return 1 if strict and (found.missing or any(row.error for row in found.values())) else 0
+        watch.conclude(journal, view.output)
+    return 1 if view.strict and (found.missing or any(row.error for row in found.values())) else 0
 
 
-def _format(asked: str | None, output: str | None) -> str:
-    """The format, if it can be written.
+def _check(view: View) -> None:
+    """Whether the view can be had, which is to be said before the work and not after it.
 
     Raises:
-        UsageError, CnnscopeError: it cannot, which is to be said before the work and not after it.
+        UsageError, CnnscopeError: it cannot.
     """
     from ..errors import UnwritableOutput
+    from ..render.cells import find
+    from ..sweeping.rows import Swept
 
-    format_ = ended(asked, output, FORMATS)
-    if output and os.path.isdir(output):
-        raise UnwritableOutput(f"cannot write {output!r}: is a directory; choose another place with -o")
-    if format_ == "parquet":
+    for name in (*(view.columns or ()), *((view.sorted_by,) if view.sort else ())):
+        find(Swept, name)
+    if view.output and os.path.isdir(view.output):
+        raise UnwritableOutput(f"cannot write {view.output!r}: is a directory; choose another place with -o")
+    if view.format == "parquet":
         from ..render.columnar import check
 
         check()
-        if output in (None, "-") and sys.stdout.isatty():
+        if view.columns is not None:
+            raise click.UsageError("Parquet has all columns; leave out --columns")
+        if view.output in (None, "-") and sys.stdout.isatty():
             raise click.UsageError("Parquet is not for a terminal; give -o FILE.parquet")
-    return format_
 
 
 def _beside(output: str | None) -> str | None:
@@ -202,33 +189,26 @@ class _Watching:
         click.echo(f"{where}{self.total} row{'s' * (self.total != 1)}{known}{failed}", err=True)
 
 
-def _interrupted(watch: _Watching, journal: str | None, format_: str, output: str | None) -> int:
+def _interrupted(watch: _Watching, journal: str | None, view: View) -> int:
     done = f"interrupted: {watch.known + len(watch.rows)} of {watch.total} rows are done"
     if journal:
         say(f"{done} and kept in {journal}\nrun the same command again to go on")
         return 130
-    if watch.rows and output is None and format_ != "parquet":
+    if watch.rows and view.output is None and view.format != "parquet":
         from ..sweeping.requests import Request
         from ..sweeping.rows import tabled
 
-        deliver(_rendered(tabled(watch.rows, Request()), format_, output), output)
+        deliver(_rendered(tabled(watch.rows, Request()), view), view.output)
     say(f"{done}\nwith -o FILE they would be kept, and the same command would go on")
     return 130
 
 
-def _rendered(found: Table[Swept], format_: str, output: str | None) -> str | bytes:
+def _rendered(found: Table[Swept], view: View) -> str | bytes:
     from .. import render
     from ..sweeping.rows import with_errors
     from ..table import columns
 
-    if format_ == "parquet":
-        return render.parquet(found)
-    if format_ == "json":
-        return in_format(found, format_)
-    if format_ == "csv":
-        return in_format(
-            found, format_, columns=[field.name for field in columns(found.row_type) if field.name != "module"]
-        )
-    if format_ == "text":
-        return render.text(with_errors(found), width=0 if output else None, color=colored(output))
-    return in_format(with_errors(found), format_)
+    if view.format == "parquet":
+        return render.parquet(view.ordered(found))
+    every = [field.name for field in columns(found.row_type) if field.name != "module"]
+    return view.raw(*every).rendered(found if view.format in ("json", "csv") else with_errors(found))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Traced, colored, deliver, ended, in_format, takes_model, takes_run, traced
+from .common import Traced, takes_model, takes_run, traced
+from .viewing import View, takes_view
 
 if TYPE_CHECKING:
     from ..graph import ModelGraph
@@ -20,29 +21,16 @@ if TYPE_CHECKING:
 @click.option("--style", type=click.Choice(["layers", "slide"]), default="layers", help="slide: as in the lecture.")
 @click.option("--by", type=click.Choice(["layer", "op", "phase"]), default="layer", help="What a row is.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="One row a module at this depth.")
-@click.option("--columns", metavar="A,B,C", help="The columns to show behind the name, also hidden ones.")
-@click.option("--sort", metavar="COL", help="Rows by this column, the largest first; COL:asc the other way.")
 @click.option("--crosscheck", is_flag=True, help="Our totals beside those of torch's flop counter and of fvcore.")
 @click.option("--fused", is_flag=True, help="As an inference engine runs it: norms folded, activations fused.")
-@click.option("--strict", is_flag=True, help="Exit 1 if an operator could not be counted.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "md", "csv", "json", "html"]),
-    help="By default what the ending of -o says, else text.",
-)
-@click.option("--output", "-o", metavar="FILE", help="Write there and not to the terminal.")
+@takes_view()
 def table(
     model: str,
     inputs: tuple[str, ...],
     batch_size: int | None,
     run: dict[str, Any],
-    columns: str | None,
-    sort: str | None,
-    strict: bool,
-    format_: str | None,
-    output: str | None,
-    **view: Any,
+    view: View,
+    **shape: Any,
 ) -> int:
     """Show what each layer of MODEL costs.
 
@@ -50,17 +38,9 @@ def table(
     parameters and MACs, the output, texts (type, window), the other numbers and the other shapes. What is left out is
     named under the table; --columns shows what it names in any case.
     """
-    format_ = ended(format_, output)
-    names = [name for name in columns.split(",") if name.strip()] if columns else None
-    show = _shower(**view, fields=format_ == "json" or bool(columns or sort))
-    from ..views import ordered
-
+    show = _shower(**shape, fields=view.format == "json" or view.chosen)
     found, titles = show(traced(model, inputs, batch_size, **run))
-    if sort:
-        found = ordered(found, sort)
-    keep = [sort.removesuffix(":asc").removesuffix(":desc")] if sort and names is None else []
-    deliver(_rendered(found, format_, output, keep, columns=names, titles=titles), output)
-    return 1 if strict and found.missing else 0
+    return view.deliver(found, titles=titles)
 
 
 Shown = tuple["Table[Any]", dict[str, str] | None]
@@ -121,13 +101,3 @@ def _crosscheck(run: Traced) -> Shown:
 
     model, input_, kwargs, _ = run.loaded
     return crosscheck(model, input_, kwargs=kwargs, graph=run.graph), None
-
-
-def _rendered(found: Table[Any], format_: str, output: str | None, keep: list[str], **options: Any) -> str:
-    from .. import render
-
-    if format_ == "text":
-        return render.text(found, width=0 if output else None, color=colored(output), keep=keep, **options)
-    if format_ in ("json", "csv"):  # these have field names, not titles
-        del options["titles"]
-    return in_format(found, format_, **options)

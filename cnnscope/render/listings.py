@@ -1,13 +1,17 @@
-"""The catalogue of architectures as text, Markdown or JSON."""
+"""The catalogue of architectures as text, Markdown, CSV, JSON or HTML."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+from ..table import Table, column, table
+from . import interchange, markup
 
 Paper = Mapping[str, Any]
 Model = Mapping[str, Any]
@@ -18,6 +22,37 @@ HINT = (
     "A name with parentheses is a family, with its defaults: 'wrn' alone means those,",
     "and cnnscope table 'wrn(depth=16, k=4)' shows another member.",
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """An architecture. name: how to ask for it; aliases: other names for it."""
+
+    name: str = column("name")
+    module: str = column("module", hidden=True, default="")
+    chapter: str = column("chapter", default="")
+    summary: str = column("what it is", default="")
+    aliases: tuple[str, ...] = column("also", default=())
+    paper: str = column("paper", default="")
+    year: str = column("year", default="")
+    missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
+
+
+def listed(papers: Iterable[Paper]) -> Table[Listed]:
+    """A row for each architecture, in the order of the lecture."""
+    rows = [
+        Listed(
+            _called(model),
+            chapter=paper["chapter"],
+            summary=model.get("summary", ""),
+            aliases=tuple(model.get("aliases", ())),
+            paper=_citation(paper),
+            year=str(paper["year"]),
+        )
+        for paper in papers
+        for model in _models(paper)
+    ]
+    return table("architectures", rows, Listed)
 
 
 def as_text(papers: Iterable[Paper]) -> str:
@@ -53,15 +88,22 @@ def as_markdown(papers: Iterable[Paper]) -> str:
 
 
 def as_json(papers: Iterable[Paper]) -> str:
-    """The papers as they stand in the catalogue, models under ``models``."""
+    """A row for each architecture, and the papers as they stand in the catalogue, models under ``models``."""
+    papers = list(papers)
     plain = [
         {**{key: value for key, value in paper.items() if key != "model"}, "models": list(_models(paper))}
         for paper in papers
     ]
-    return json.dumps({"schema_version": 1, "papers": plain}, indent=2)
+    return json.dumps({**listed(papers).to_dict(), "papers": plain}, indent=2)
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Paper]], str]] = {"text": as_text, "md": as_markdown, "json": as_json}
+FORMATS: Mapping[str, Callable[[Iterable[Paper]], str]] = {
+    "text": as_text,
+    "md": as_markdown,
+    "csv": lambda papers: interchange.csv(listed(papers)),
+    "json": as_json,
+    "html": lambda papers: markup.html(listed(papers)),
+}
 
 
 def _chapters(papers: Iterable[Paper]) -> Iterator[tuple[str, Iterator[Paper]]]:
