@@ -125,6 +125,11 @@ def test_a_picture_is_no_table(command, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_whether_it_fits_fits_the_terminal():
+    lines = run("memory", NET, "--device", "NVIDIA GeForce RTX 3060").splitlines()
+    assert lines[-2].startswith("fits: even") and max(map(len, lines)) <= 80
+
+
 def test_memory_by_module():
     rows = json.loads(run("memory", "resnet18", "--depth", "1", "--format", "json"))["rows"]
     assert [row["name"] for row in rows if row["name"].startswith("conv2")] == ["conv2_x"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import textwrap
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +57,7 @@ def memory(
     **shape: Any,
 ) -> int:
     """Show the peak memory of MODEL: what it is made of, when it is reached, who keeps it, whether it fits."""
+    _check(max_batch, what_if, svg, batch_size, shape)
     budget = _memory_of(device) if budget is None else budget
     if device is not None and device.lower() != "cpu":
         run["device"] = "cuda"  # its operators are not quite the CPU's
@@ -74,6 +77,28 @@ def memory(
     if by in (None, "peak") and depth is None and view.format == "text" and not view.chosen:
         return _page(found, device, budget, rows, view)
     return _rows(found, device, budget, by, depth, view)
+
+
+def _check(max_batch: bool, what_if: bool, svg: bool, batch_size: int | None, shape: Mapping[str, Any]) -> None:
+    """One question at a time.
+
+    Raises:
+        click.UsageError: an answer would leave out an option.
+    """
+    given = {
+        "--max-batch": max_batch,
+        "--what-if": what_if,
+        "--svg": svg,
+        "--by": shape["by"],
+        "--depth": shape["depth"],
+    }
+    names = [name for name, value in given.items() if value and not (name == "--by" and given["--depth"])]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} exclude one another; choose one")
+    if given["--depth"] and given["--by"] in ("peak", "tensor"):
+        raise click.UsageError(f"--depth has one row a module, and --by {given['--by']} other ones; leave one out")
+    if max_batch and batch_size is not None:
+        raise click.UsageError("--max-batch looks for the batch size; leave out --batch-size")
 
 
 def _memory_of(device: str | None) -> int | None:
@@ -98,8 +123,6 @@ def _rows(run: Traced, device: str | None, budget: int | None, by: str | None, d
 
     found: Table[Any] = held(run.graph) if by == "tensor" else analysed(run.graph, device)
     if depth is not None:
-        if by == "tensor":
-            raise click.UsageError("--by tensor has a row for each tensor; leave out --depth")
         found = by_module(found, depth)
     code = view.deliver(found)
     total = peak_memory(run.graph, device) if by == "tensor" else found.total
@@ -119,7 +142,9 @@ def _page(run: Traced, device: str | None, budget: int | None, rows: int, view: 
     heading = f"{run.name} ({graph.input_text}): peak memory" + (f", {device}" if device else "")
     width = 100 if view.output else terminal_width() or 100
     text = page(heading, total, assumptions(graph.run), timeline(graph), held(graph), rows=rows, width=width)
-    deliver(text if budget is None else f"{text}\n\n{_answer(total, budget, device)}", view.output)
+    if budget is not None:
+        text += "\n\n" + textwrap.fill(_answer(total, budget, device), width, break_long_words=False)
+    deliver(text, view.output)
     return 0 if budget is None or _fits(total, budget) else 1
 
 

@@ -100,6 +100,8 @@ def fit(
         if batch_size is None:
             raise click.UsageError("--kernels takes the batch size to predict for: -b 32")
         found = asked.kernels(traced(model, inputs, batch_size, **run).graph)
+    elif batch_size is not None:
+        raise click.UsageError("the largest batch is looked for; leave out --batch-size, or add --kernels for its time")
     else:
         found = asked.capacity(model, inputs, run, budget if budget is not None else on.memory)
     code = view.deliver(found)
