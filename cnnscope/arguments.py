@@ -24,6 +24,9 @@ def arguments_of(
     """
     if isinstance(input, (str, bytes, float)) or type(input) is int:
         raise UnusableInput(f"the input {input!r} is neither a shape nor a tensor; give (1, 3, 224, 224) or tensors")
+    numbers = type(input) in (tuple, list) and all(isinstance(size, (int, float)) for size in input)
+    if numbers and input and not _is_shape(input):
+        raise UnusableInput(f"the input shape {tuple(input)} has sizes that are not whole; give (1, 3, 224, 224)")
     value = _tensor(input, originals)
     keywords = {key: _tensor(item, originals) for key, item in kwargs.items()}
     if input is None:

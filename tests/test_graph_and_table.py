@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 import cnnscope
-from cnnscope.errors import InvalidGraph
+from cnnscope.errors import InvalidGraph, UnusableInput
 from cnnscope.graph import ModelGraph, Op, Storage, Value
 from cnnscope.table import Table, by_module, column, table
 
@@ -124,3 +124,34 @@ def test_tables_are_mappings(graph):
     layers = cnnscope.layers(graph)
     assert isinstance(layers, Table) and len(layers) == len(list(layers))
     assert layers["1.0.conv1"].type == "Conv2d" and "nowhere" not in layers
+
+
+# -- what is given by mistake ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["text", "markdown", "html", "csv", "json"])
+def test_a_graph_is_shown_as_the_table_of_its_layers(kind):
+    graph = cnnscope.trace(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), (1, 3))
+    shown = getattr(cnnscope.render, kind)(graph)
+    assert "Linear" in shown and "ReLU" in shown
+    with pytest.raises(UnusableInput, match="not of Linear"):
+        getattr(cnnscope.render, kind)(nn.Linear(3, 4))
+
+
+@pytest.mark.parametrize("name", ["shapes", "params", "cost", "memory", "receptive_field", "depth", "roofline"])
+def test_an_analysis_takes_a_graph_and_says_so(name):
+    for wrong in (nn.Linear(3, 4), cnnscope.cost(cnnscope.trace(nn.Linear(3, 4), (1, 3))), "vgg16", None):
+        with pytest.raises(UnusableInput, match=rf"{name}\(\) takes the graph .* not {type(wrong).__name__}"):
+            getattr(cnnscope, name)(wrong, *(["h200"] if name == "roofline" else []))
+
+
+@pytest.mark.parametrize("name", ["svg", "dot", "tikz", "figure"])
+def test_a_picture_is_drawn_of_a_graph(name):
+    with pytest.raises(UnusableInput, match=rf"{name}\(\) takes the graph"):
+        getattr(cnnscope.render, name)(nn.Linear(3, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 3.0), [2.5, 3], (True, 3)])
+def test_a_shape_has_whole_sizes(shape):
+    with pytest.raises(UnusableInput, match="whole"):
+        cnnscope.trace(nn.Linear(3, 4), shape)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..graph import ModelGraph, Op
 from ..table import Table, column, table
+from . import of_graph
 from .op_costs import accessed, work
 
 
@@ -33,6 +34,7 @@ class OpCost:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@of_graph
 def cost(graph: ModelGraph) -> Table[OpCost]:
     """MACs, FLOPs, bytes read and written and arithmetic intensity (FLOPs for each byte) of every operator.
 

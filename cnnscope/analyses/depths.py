@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..graph import ModelGraph, Op, Value
 from ..table import Table, column, table
+from . import of_graph
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Reach(NamedTuple):
     longest: int
 
 
+@of_graph
 def depth(graph: ModelGraph) -> Table[LayerDepth]:
     """Layers with weights on the longest path from an input to the network's first output.
 

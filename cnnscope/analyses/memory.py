@@ -10,6 +10,7 @@ from ..graph import ModelGraph
 from ..processors import this_cpu
 from ..table import Table, column
 from ..units import binary
+from . import of_graph
 from .allocator import simulate
 from .assumptions import assumptions
 from .kernels import Cpu
@@ -87,6 +88,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
+@of_graph
 def memory(graph: ModelGraph, device: str | None = None) -> Table[OpMemory]:
     """Live bytes operator by operator, and in ``.total`` (a ``PeakMemory``) the peak and what it is made of.
 

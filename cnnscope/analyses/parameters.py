@@ -8,6 +8,7 @@ from typing import Any
 
 from ..graph import ModelGraph, Parameter
 from ..table import Table, column, table
+from . import of_graph
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class OpParams:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@of_graph
 def params(graph: ModelGraph) -> Table[OpParams]:
     """Parameters by operator, each counted once: where it is read first (views do not count as reading).
 

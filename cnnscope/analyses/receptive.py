@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from ..graph import ModelGraph, Op, Shape, Value
 from ..table import Table, column, table
+from . import of_graph
 from .field_rules import RULES, Rule, constant, pointwise
 from .motions import Motion, still
 from .windows import Undecided, Window, Windows, size_and_start
@@ -43,6 +44,7 @@ class Field:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@of_graph
 def receptive_field(graph: ModelGraph, *, axes: Sequence[int] | None = None) -> Table[Field]:
     """Receptive field of every operator that computes, with respect to the first spatial input.
 

@@ -21,6 +21,7 @@ from ..merging import merged
 from ..precisions import program
 from ..table import Table, column, table
 from ..units import duration
+from . import of_graph
 
 BOUNDS = ("compute", "memory", "launch")
 
@@ -56,6 +57,7 @@ class KernelTime:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@of_graph
 def roofline(
     graph: ModelGraph,
     device: Device | str,

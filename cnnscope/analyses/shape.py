@@ -6,6 +6,7 @@ import dataclasses
 
 from ..graph import ModelGraph, Shape
 from ..table import Table, column, table
+from . import of_graph
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class OpShapes:
     missing: tuple[str, ...] = column("missing", fold="join", hidden=True, default=())
 
 
+@of_graph
 def shapes(graph: ModelGraph) -> Table[OpShapes]:
     """Input and output shapes of every operator, in execution order."""
     weights = {storage.id for storage in graph.storages if storage.kind in ("param", "buffer")}

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import UnknownColumn
+from ..errors import UnknownColumn, UnusableInput
+from ..graph import ModelGraph
 from ..table import Row, Table, columns
 from ..units import binary, duration, scale, scaled, si
 
@@ -53,6 +54,21 @@ class Column(NamedTuple):
     def head(self, separator: str = " ") -> str:
         """Title and scale: ``MACs (M)``."""
         return f"{self.title}{separator}({self.prefix})" if self.prefix else self.title
+
+
+def tabular(given: Any) -> Table[Any]:
+    """A table as it is; of a graph that of its layers.
+
+    Raises:
+        UnusableInput: it is neither.
+    """
+    if isinstance(given, Table):
+        return given
+    if isinstance(given, ModelGraph):
+        from ..views import by_layer
+
+        return by_layer(given)
+    raise UnusableInput(f"a table can be made of a Table or a traced graph, not of {type(given).__name__}")
 
 
 def find(row_type: type, wanted: str) -> Field:

@@ -8,12 +8,13 @@ import json as json_
 from collections.abc import Sequence
 from typing import Any
 
+from ..graph import ModelGraph
 from ..table import Table
 from ..table import columns as fields
 from . import cells
 
 
-def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+def csv(table: Table[Any] | ModelGraph, *, columns: Sequence[str] | None = None) -> str:
     """The rows and the total as comma-separated values, headed by field names; unknown is ``?``.
 
     A table in which something is missing has a further column ``missing`` that says in each row what was not counted.
@@ -21,6 +22,7 @@ def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     Raises:
         UnknownColumn: a column does not exist.
     """
+    table = cells.tabular(table)
     shown = cells.shown(table, columns, empty=True)
     extra = bool(table.missing) and all(column.name != "missing" for column in shown)
     out = io.StringIO()
@@ -34,12 +36,13 @@ def csv(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
     return out.getvalue()
 
 
-def json(table: Table[Any], *, columns: Sequence[str] | None = None) -> str:
+def json(table: Table[Any] | ModelGraph, *, columns: Sequence[str] | None = None) -> str:
     """The table as one JSON object, a line for each row: raw numbers, no formatted strings.
 
     Raises:
         UnknownColumn: a column does not exist.
     """
+    table = cells.tabular(table)
     plain = table.to_dict()
     # What a column that does not fold has in the total says nothing, and what was missing is said once.
     # A total may say more than its rows: figures of the whole.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..graph import ModelGraph
 from ..table import Table
 from . import cells
 from .texts import heading, summary
@@ -20,13 +21,14 @@ _STYLE = (
 
 
 def markdown(
-    table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
+    table: Table[Any] | ModelGraph, *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
 ) -> str:
     """The table in GitHub's Markdown, its total in bold, the summary as a list.
 
     Raises:
         UnknownColumn: a column does not exist.
     """
+    table = cells.tabular(table)
     from tabulate import tabulate
 
     shown = cells.shown(table, columns, titles)
@@ -45,12 +47,15 @@ def markdown(
     return "\n".join([f"**{_inline(heading(table))}**", "", body, *(["", *below] if below else []), ""])
 
 
-def html(table: Table[Any], *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None) -> str:
+def html(
+    table: Table[Any] | ModelGraph, *, columns: Sequence[str] | None = None, titles: Mapping[str, str] | None = None
+) -> str:
     """The table as one HTML fragment that needs no style sheet.
 
     Raises:
         UnknownColumn: a column does not exist.
     """
+    table = cells.tabular(table)
     shown = cells.shown(table, columns, titles)
 
     def line(tag: str, texts: list[str]) -> str:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..graph import ModelGraph
 from ..table import Table
 from . import cells
 from .cells import Column
@@ -19,7 +20,7 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 def text(
-    table: Table[Any],
+    table: Table[Any] | ModelGraph,
     *,
     columns: Sequence[str] | None = None,
     keep: Sequence[str] = (),
@@ -41,6 +42,7 @@ def text(
     Raises:
         UnknownColumn: a column does not exist.
     """
+    table = cells.tabular(table)
     every = _chosen(table, columns, keep, titles)
     shown = [column for column in every if not _is_prose(table, column)]
     limit = terminal_width() if width is None else width

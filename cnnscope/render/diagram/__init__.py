@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
+from ...analyses import of_graph
 from ...collecting import without_collection
 from ...graph import ModelGraph
 from ..canvas import svg_writer, tikz_writer
@@ -23,6 +24,7 @@ from .scene import Scene
 LAYOUTS = ("own", "dot")
 
 
+@of_graph
 def svg(graph: ModelGraph, *, prefix: str | None = None, dark: bool = False, **options: Any) -> str:
     """The diagram of a traced model as SVG text.
 
@@ -39,6 +41,7 @@ def svg(graph: ModelGraph, *, prefix: str | None = None, dark: bool = False, **o
     return svg_writer.svg(made, prefix or f"cnnscope-{mark:08x}", dark=dark)
 
 
+@of_graph
 def tikz(graph: ModelGraph, **options: Any) -> str:
     """The same picture for LaTeX: a file that pdflatex compiles and that a document can take in with ``\\input``.
 
@@ -48,6 +51,7 @@ def tikz(graph: ModelGraph, **options: Any) -> str:
     return tikz_writer.tikz(picture(graph, **options))
 
 
+@of_graph
 def picture(
     graph: ModelGraph,
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...analyses import of_graph
 from ...graph import ModelGraph
 from ..canvas.metrics import fit
 from . import faces, kinds, labels
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _LONGEST = 400.0  # pixels of a label's line
 
 
+@of_graph
 def dot(
     graph: ModelGraph,
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from ...analyses import of_graph
 from ...analyses.costs import cost
 from ...collecting import without_collection
 from ...graph import ModelGraph
@@ -18,6 +19,7 @@ STYLES = {"volumes": volumes, "sheets": sheets}
 KINDS = ("svg", "tikz")
 
 
+@of_graph
 def figure(
     graph: ModelGraph,
     style: str = "volumes",
