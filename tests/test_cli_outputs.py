@@ -137,6 +137,18 @@ class Net(nn.Module):
         return torch.linalg.svdvals(self.f(x))
 """
 
+SHARED = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.f(self.f(x))
+"""
+
 
 def test_what_is_not_counted_shows_wherever_a_row_is_a_whole_network(tmp_path):
     (tmp_path / "net.py").write_text(UNKNOWN)
@@ -146,6 +158,18 @@ def test_what_is_not_counted_shows_wherever_a_row_is_a_whole_network(tmp_path):
         assert ">=" in text and "without _linalg_svd" in text
     rows = json.loads(run("compare", target, target, "--input", "2x4", "--format", "json"))["rows"]
     assert rows[1]["params_ratio"] == 1 and rows[1]["macs_ratio"] is None
+
+
+def test_a_module_called_again_is_marked(tmp_path):
+    (tmp_path / "net.py").write_text(SHARED)
+    arguments = ("table", f"{tmp_path / 'net.py'}:Net", "--input", "2x4")
+    rows = [line.split() for line in run(*arguments).splitlines() if " Linear " in line]
+    assert [row[:4] for row in rows] == [["f", "Linear", "2x4", "20"], ["f#2", "Linear", "2x4", "(recursive)"]]
+    assert [row["params"] for row in json.loads(run(*arguments, "--format", "json"))["rows"]] == [20, 0]
+
+
+def test_devices_show_memory_and_bandwidth_on_a_short_line():
+    assert {"memory", "bandwidth", "fp16"} <= set(run("devices", COLUMNS="80").splitlines()[2].split())
 
 
 def test_an_empty_list_is_empty():

@@ -122,8 +122,13 @@ def _column(table: Table[Any], field: Field, title: str | None) -> Column:
 
 
 def cell(row: Row, column: Column) -> str:
-    """One cell for people: scaled as the column is, ``?`` for what is not known, empty where nothing applies."""
+    """One cell for people: scaled as the column is, ``?`` for what is not known, empty where nothing applies.
+
+    A module that is called again has no parameters for a second time: ``(recursive)`` stands for them.
+    """
     value = getattr(row, column.name)
+    if value == 0 and column.name == "params" and getattr(row, "repeat", 0):
+        return "(recursive)"
     if value is None:
         return "?" if column.field.metadata["fold"] == "sum" or (column.additive and row.missing) else ""
     # A row that is not added up may stand for a whole network: what it does not know is missing there as well.
