@@ -94,7 +94,7 @@ class Phase:
 class TimedLayer(FullLayer):
     """A layer with the seconds that its kernels are predicted to take."""
 
-    seconds: float | None = column("time", "second", fold="sum", default=None)
+    seconds: float | None = column("time", "second", fold="sum", rank=0, default=None)
 
 
 def by_layer(graph: ModelGraph, *, fields: bool = True, eager: ModelGraph | None = None) -> Table[FullLayer]:

@@ -130,6 +130,19 @@ def test_whether_it_fits_fits_the_terminal():
     assert lines[-2].startswith("fits: even") and max(map(len, lines)) <= 80
 
 
+def test_a_table_has_the_time_on_a_device():
+    found = json.loads(run("table", "resnet18", "--device", "RTX 3060", "--format", "json"))
+    times = json.loads(run("fit", "resnet18", "--device", "RTX 3060", "--kernels", "-b", "1", "--format", "json"))
+    assert found["total"]["seconds"] == times["total"]["seconds"] > 0
+    assert sum(row["seconds"] for row in found["rows"]) == pytest.approx(found["total"]["seconds"])
+    text = run("table", "resnet18", "--device", "RTX 3060", "--depth", "1")
+    assert "time" in text.splitlines()[2] and "RTX 3060" in text and "conv2_x" in text
+    for wrong in (["--train"], ["--fused"], ["--by", "op"], ["--crosscheck"]):
+        result = invoke("table", NET, "--device", "T4", *wrong)
+        assert result.exit_code == 2 and "cnnscope fit" in result.stderr
+    assert invoke("table", NET, "--device", "T5").exit_code == 2
+
+
 def test_memory_by_module():
     rows = json.loads(run("memory", "resnet18", "--depth", "1", "--format", "json"))["rows"]
     assert [row["name"] for row in rows if row["name"].startswith("conv2")] == ["conv2_x"]

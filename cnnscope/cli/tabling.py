@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="One row a module at this depth.")
 @click.option("--crosscheck", is_flag=True, help="Our totals beside those of torch's flop counter and of fvcore.")
 @click.option("--fused", is_flag=True, help="As an inference engine runs it: norms folded, activations fused.")
+@click.option("--device", metavar="NAME", help="Also the time there: a GPU of 'cnnscope devices', a file, or cpu.")
 @takes_view()
 def table(
     model: str,
     inputs: tuple[str, ...],
     batch_size: int | None,
     run: dict[str, Any],
+    device: str | None,
     view: View,
     **shape: Any,
 ) -> int:
@@ -39,6 +41,8 @@ def table(
     named under the table; --columns shows what it names in any case.
     """
     show = _shower(**shape, fields=view.format == "json" or view.chosen)
+    if device is not None:
+        show = _timer(device, run, **shape)
     found, titles = show(traced(model, inputs, batch_size, **run))
     return view.deliver(found, titles=titles)
 
@@ -61,6 +65,30 @@ def _shower(*, style: str, by: str, depth: int | None, crosscheck: bool, fused: 
     if crosscheck:
         return _crosscheck
     return lambda run: _costs(run, by, depth, fields, fused)
+
+
+def _timer(device: str, run: dict[str, Any], *, depth: int | None, **shape: Any) -> Any:
+    """The same for layers with their time on a device, for which the run is traced then."""
+    from ..devices import device as known
+
+    if run.get("train") or shape != {"style": "layers", "by": "layer", "crosscheck": False, "fused": False}:
+        raise click.UsageError(
+            "--device gives the time of the layers of an inference; 'cnnscope fit' that of other runs"
+        )
+    on = known(device)
+    run["device"] = "cpu" if on.capability == "cpu" else "cuda"
+
+    def timed(found: Traced) -> Shown:
+        from .. import views
+        from ..analyses.rooflines import roofline
+        from ..table import by_module
+
+        times = roofline(found.graph, on)
+        table = views.timed(views.by_layer(found.graph), times)
+        table = replace(table, notes=(*table.notes, *times.notes))
+        return (table if depth is None else views.typed(by_module(table, depth), found.graph)), None
+
+    return timed
 
 
 def _costs(run: Traced, by: str, depth: int | None, fields: bool, fused: bool) -> Shown:
