@@ -101,6 +101,11 @@ def test_a_reader_that_goes_away_is_no_error():
         assert process.stderr.read() == b"" and process.wait() == 0
 
 
+def test_nothing_deprecated_is_used():
+    done = subprocess.run([sys.executable, "-W", "error", "-m", "cnnscope", "devices"], capture_output=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
 def test_letters_that_the_output_has_not_are_no_error():
     done = subprocess.run(
         [sys.executable, "-c", "from cnnscope.cli import main; main()", "list"],

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from .. import __version__
 from ..errors import CnnscopeError
@@ -84,7 +83,7 @@ class Program(click.Group):
             code = super().main(arguments, prog_name or "cnnscope", **extra)
             sys.stdout.flush()
         except SystemExit as error:  # click's answer to a reader that is gone, which is no failed check
-            code = 0 if type(sys.stdout) is PacifyFlushWrapper else error.code
+            code = 0 if type(sys.stdout).__name__.endswith("PacifyFlushWrapper") else error.code
         except Exception as error:
             code = failed(error, traceback="--traceback" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
