@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .analyses import of_graph
 from .analyses.liveness import Timeline, timeline
 from .analyses.memory import OpMemory, memory
 from .analyses.rooflines import KernelTime, roofline
@@ -150,6 +151,7 @@ class Report:
         return {"text/plain": repr(self), "text/html": frame}
 
 
+@of_graph
 def report(
     graph: ModelGraph,
     *,

@@ -126,6 +126,15 @@ def test_tables_are_mappings(graph):
     assert layers["1.0.conv1"].type == "Conv2d" and "nowhere" not in layers
 
 
+@pytest.mark.parametrize("name", ["shapes", "params", "cost", "memory", "receptive_field", "depth", "layers"])
+def test_a_table_without_rows_is_shown(name):
+    found = getattr(cnnscope, name)(cnnscope.trace(nn.Identity(), (1, 3)))
+    found = dataclasses.replace(found, rows={})
+    assert str(found).splitlines()[2].split()[0] in ("operator", "layer")
+    assert "<table" in found._repr_html_() and json.loads(cnnscope.render.json(found))["rows"] == []
+    assert cnnscope.render.markdown(found) and cnnscope.render.csv(found).startswith("name,")
+
+
 # -- what is given by mistake ------------------------------------------------------------------------------------------
 
 
@@ -138,7 +147,9 @@ def test_a_graph_is_shown_as_the_table_of_its_layers(kind):
         getattr(cnnscope.render, kind)(nn.Linear(3, 4))
 
 
-@pytest.mark.parametrize("name", ["shapes", "params", "cost", "memory", "receptive_field", "depth", "roofline"])
+@pytest.mark.parametrize(
+    "name", ["shapes", "params", "cost", "memory", "receptive_field", "depth", "roofline", "report"]
+)
 def test_an_analysis_takes_a_graph_and_says_so(name):
     for wrong in (nn.Linear(3, 4), cnnscope.cost(cnnscope.trace(nn.Linear(3, 4), (1, 3))), "vgg16", None):
         with pytest.raises(UnusableInput, match=rf"{name}\(\) takes the graph .* not {type(wrong).__name__}"):

@@ -93,10 +93,11 @@ def shown(
 ) -> list[Column]:
     """The columns to show: the named ones behind the row's name, else those that are not hidden.
 
-    ``empty``: also those in which no row has anything.
+    ``empty``: also those in which no row has anything, as all are in a table without rows.
     """
     every = columns(table.row_type)
     if names is None:
+        empty = empty or not table
         fields = [field for field in every if not field.metadata["hidden"] and (empty or _filled(table, field))]
     else:
         name = next(field for field in every if field.name == "name")
