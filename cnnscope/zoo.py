@@ -5,6 +5,7 @@ Only ``build`` needs torch; the catalogue is data (``architectures/catalog.toml`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -37,7 +38,8 @@ def catalog() -> tuple[Mapping[str, Any], ...]:
 
 
 def entry(name: str) -> Mapping[str, Any]:
-    """The catalogue's entry of one architecture. Case does not matter, '-' is '_', and aliases lead there too.
+    """The catalogue's entry of one architecture. Letters and digits count, whatever their case and what is between
+    them, so the papers' ``ResNet-50`` is ``resnet50``; aliases lead there too.
 
     A family takes its parameters as a call, ``wrn(depth=28, k=10)``, and its defaults without one; what the entry
     then states is the build alone.
@@ -133,4 +135,4 @@ def _data(file: str) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    return name.strip().lower().replace("-", "_")
+    return re.sub(r"[-_. ]", "", name.lower())

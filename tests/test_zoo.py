@@ -29,7 +29,15 @@ def error(name: str) -> CnnscopeError:
         (" VGG16 ", "vgg16"),
         ("Vgg-D", "vgg16"),
         ("squeezenet", "squeezenet1_0"),
+        ("VGG-16", "vgg16"),
+        ("LeNet-5", "lenet5"),
+        ("ResNet-152", "resnet152"),
+        ("SE-ResNet-50", "se_resnet50"),
+        ("SqueezeNet 1.0", "squeezenet1_0"),
         ("WRN-28-10", "wrn28_10"),
+        ("WRN-18-1.5", "wrn18_1_5"),
+        ("WRN-50-2-bottleneck", "wrn50_2"),
+        ("ResNeXt-50", "resnext50_32x4d"),
         ("wide-resnet50-2", "wrn50_2"),
         ("DenseNet-BC", "densenet_bc"),
     ],
@@ -42,7 +50,8 @@ def test_every_name_and_alias_leads_to_its_entry():
     for paper in zoo.catalog():
         for model in paper["model"]:
             for name in (model["name"], *model.get("aliases", ())):
-                assert zoo.entry(name.upper().replace("_", "-"))["name"] == model["name"]
+                for written in (name.upper().replace("_", "-"), name.replace("_", "")):
+                    assert zoo.entry(written)["name"] == model["name"]
 
 
 def test_names_are_those_of_the_catalogue_in_the_order_of_the_lecture():
@@ -53,7 +62,7 @@ def test_names_are_those_of_the_catalogue_in_the_order_of_the_lecture():
 
 @pytest.mark.parametrize(
     ("wrong", "closest"),
-    [("resnet51", "resnet50"), ("vgg_16", "vgg16"), ("wrnn(depth=28)", "wrn"), ("alexnett", "alexnet")],
+    [("resnet51", "resnet50"), ("vgg-17", "vgg16"), ("wrnn(depth=28)", "wrn"), ("alexnett", "alexnet")],
 )
 def test_an_unknown_name_gets_up_to_three_close_ones(wrong, closest):
     found = error(wrong)

@@ -145,9 +145,8 @@ def _called(model: Model) -> str:
 
 
 def _with_aliases(model: Model) -> str:
-    """The name, and in brackets other ones but for those that only have their underscores elsewhere."""
-    plain = model["name"].replace("_", "")
-    others = [alias for alias in model.get("aliases", ()) if alias.replace("_", "") != plain]
+    """The name, and in brackets other ones."""
+    others = model.get("aliases", ())
     return model["name"] + (f" [{', '.join(others)}]" if others else "")
 
 
