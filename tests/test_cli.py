@@ -62,6 +62,7 @@ def test_the_table_as_text():
     assert any(line.startswith("total") and "138,357,544" in line and "15,470.26" in line for line in lines)
     assert "parameters  138,357,544 = 138,344,128 weights + 13,416 biases" in lines
     assert "depth       16 layers with weights on the longest path" in lines
+    assert "depth       1 layer with weights on the longest path" in run("table", "conv1x1_example").splitlines()
 
 
 @pytest.mark.parametrize("model", ["vgg16", "googlenet", "lenet5"])

@@ -86,7 +86,8 @@ def summary(table: Table[Any]) -> list[str]:
     if getattr(total, "activation", None) is not None:
         facts.append(("activation", f"{cells.quantity(total.activation, 'byte')}, the results of all layers together"))
     if getattr(total, "depth", None) is not None:
-        facts.append(("depth", f"{total.depth} layers with weights on the longest path"))
+        layers = "layer" if total.depth == 1 else "layers"
+        facts.append(("depth", f"{total.depth} {layers} with weights on the longest path"))
     if table.missing:
         facts.insert(0, ("missing", cells.at_least(table)))
     return [f"{name:<10}  {fact}" for name, fact in facts]

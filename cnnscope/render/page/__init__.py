@@ -100,7 +100,8 @@ def _tiles(report: Report) -> Iterator[tuple[str, str, str]]:
     yield "MACs", "?" if total.macs is None else least + si(total.macs), _exact(total.macs)
     yield "FLOPs", "?" if total.flops is None else least + si(total.flops), _exact(total.flops)
     yield "peak memory", binary(peak), f"{peak:,} bytes"
-    yield "depth", _exact(total.depth), "layers with weights on the longest path"
+    layers = "layer" if total.depth == 1 else "layers"
+    yield "depth", _exact(total.depth), f"{layers} with weights on the longest path"
     if total.receptive_field:
         yield "receptive field", "×".join(map(str, total.receptive_field)), "pixels that the last map sees"
 
