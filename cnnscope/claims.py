@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
 
+from . import zoo
 from .claiming.deciding import CITED, Decision, decide
 from .claiming.ledger import LECTURE, SOURCES, Claim, claims
 from .claiming.nets import Nets
@@ -47,7 +50,8 @@ def check(name: str | None = None, source: str | None = None) -> Table[Verdict]:
     """Verdicts on the claims of the ledger, in the order of the lecture.
 
     Args:
-        name: an architecture as the ledger or the zoo calls it, or a net that claims are measured on.
+        name: an architecture as the ledger or the zoo calls it, or a net that claims are measured on. A family of the
+            zoo without parameters means all its members.
         source: who states them, ``paper`` for instance; ``lecture`` is its slides and the figures on them.
 
     Raises:
@@ -69,7 +73,7 @@ def chosen(name: str | None = None, source: str | None = None) -> list[Claim]:
     sources = LECTURE if source == "lecture" else SOURCES if source is None else (source,)
     found = list(claims())
     if name is not None:
-        found = [claim for claim in found if _about(claim, name)]
+        found = list(filter(_about(name), found))
         if not found:
             raise UnknownArchitecture(f"no claim is about {name!r}; 'cnnscope claims' shows which there are")
     return [claim for claim in found if claim.source in sources]
@@ -77,11 +81,11 @@ def chosen(name: str | None = None, source: str | None = None) -> list[Claim]:
 
 def on_net(name: str) -> list[Claim]:
     """The claims on one net: those measured on it, and those that name it and that no graph can decide."""
-    wanted = _plain(name)
+    titles, net = _titles(name), _net(name)
     return [
         claim
         for claim in claims()
-        if wanted in map(_plain, claim.models) or (not claim.models and wanted == _plain(claim.variant))
+        if net in map(_net, claim.models) or (not claim.models and _plain(claim.variant) in titles)
     ]
 
 
@@ -119,9 +123,31 @@ def verdicts(claims_: Iterable[Claim], nets: Nets | None = None) -> Iterator[Ver
         )
 
 
-def _about(claim: Claim, name: str) -> bool:
-    names = {_plain(each) for each in (claim.architecture, claim.file, *claim.models)}
-    return _plain(name) in names
+def _about(name: str) -> Callable[[Claim], bool]:
+    """Whether a claim is about the architecture of this name, or measured on a net of this name."""
+    titles, net = _titles(name), _net(name)
+    family = net[1] is not None and "(" not in name and "parameters" in zoo.entry(name)
+
+    def about(claim: Claim) -> bool:
+        if titles & {_plain(claim.architecture), _plain(claim.file)}:
+            return True
+        return any(each == net or (family and each[0] == net[0]) for each in map(_net, claim.models))
+
+    return about
+
+
+def _titles(name: str) -> set[str]:
+    """The name as it is compared, and that of the zoo where it is an alias."""
+    return {_plain(name)} if _net(name)[1] is None else {_plain(name), _plain(zoo.entry(name)["name"])}
+
+
+@cache
+def _net(name: str) -> tuple[str, Any]:
+    """What a name builds, however it is written; of what is not in the zoo, the name and None."""
+    try:
+        return zoo.identity(name)
+    except CnnscopeError:
+        return _plain(name), None
 
 
 def _plain(name: str) -> str:

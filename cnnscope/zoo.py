@@ -116,6 +116,18 @@ def build(name: str) -> nn.Module:
         raise UnusableTarget(f"{found['name']} cannot be built: {reason}") from error
 
 
+def identity(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """What a name builds, the same however it is written: the builder and all its arguments.
+
+    Raises:
+        UnknownArchitecture: there is none of that name.
+        UnusableTarget: the architecture has no such parameters.
+    """
+    found = entry(name)
+    of_build = (each["parameters"] for each in _models() if each["build"] == found["build"] and "parameters" in each)
+    return found["build"], tuple(sorted({**next(of_build, {}), **found.get("args", {})}.items()))
+
+
 def slide(name: str) -> Mapping[str, Any] | None:
     """What the lecture prints about an architecture's memory and parameters, or None where it has no such table."""
     return next((each for each in _data("slides.toml")["slide"] if each["model"] == name), None)

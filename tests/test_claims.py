@@ -216,6 +216,27 @@ def test_claims_are_found_by_architecture_and_by_net(name):
     assert {"VGG"} <= {claim.architecture for claim in claims.chosen(name)}
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("inception_v1", "googlenet"),
+        ("LeNet", "lenet5"),
+        ("wide-resnet50-2", "wrn50_2"),
+        ("wrn(k=10, depth=28)", "wrn28_10"),
+        ("fractalnet(2, 5, 16)", "fractalnet_c2_16"),
+    ],
+)
+def test_claims_are_found_by_any_name_of_a_net(written, name):
+    assert claims.chosen(written) == claims.chosen(name) != []
+    assert claims.on_net(written) == claims.on_net(name)
+
+
+def test_a_family_means_all_its_members():
+    found = {model for claim in claims.chosen("wrn") for model in claim.models}
+    assert {"wrn16_8", "wrn28_10", "wrn40_4", "wrn(depth=28, k=1)"} <= found
+    assert [claim for claim in claims.chosen("wrn(28, 10)") if "wrn28_10" not in claim.models] == []
+
+
 def test_unknown_names_and_sources_are_refused():
     with pytest.raises(cnnscope.errors.UnknownArchitecture, match="no claim is about 'vgg17'"):
         claims.check("vgg17")
