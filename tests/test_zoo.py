@@ -38,6 +38,7 @@ def error(name: str) -> CnnscopeError:
         ("WRN-18-1.5", "wrn18_1_5"),
         ("WRN-50-2-bottleneck", "wrn50_2"),
         ("ResNeXt-50", "resnext50_32x4d"),
+        ("ResNet-50 v1.5", "resnext50_1x64d"),
         ("wide-resnet50-2", "wrn50_2"),
         ("DenseNet-BC", "densenet_bc"),
     ],
