@@ -37,6 +37,15 @@ def hostile() -> ModelGraph:
     return trace(Net(), (2, 4), name=EVIL)
 
 
+def test_a_closed_run_says_that_its_figures_are_a_sum() -> None:
+    """An open run of equal blocks has "each" and one block's figures."""
+    graph = traced("resnet50")
+    opened, closed = svg(graph), svg(graph, depth=2)
+    assert ">each 70.4k p · 218M MAC<" in opened and ">all 141k p · 437M MAC<" in closed
+    assert ">75.0k p · 231M MAC<" in opened and ">75.0k p · 231M MAC<" in closed
+    assert "all 141k p · 437M MAC" in dot(graph, depth=2)
+
+
 def test_hostile_names_are_escaped_and_shortened(hostile: ModelGraph) -> None:
     text = svg(hostile)
     root = ElementTree.fromstring(text)

@@ -72,7 +72,7 @@ def _words(card: Card) -> str:
     """What stands on the card in the SVG, line by line."""
     first = " ".join(part for part in (card.title, card.name, faces.times(card) if card.copies > 1 else "") if part)
     second = " · ".join(chip.text for chip in card.chips)
-    numbers = labels.costs(card.total_params, card.total_macs, card.missing)
+    numbers = faces.costs(card)
     lines = [first] if card.form == "circle" else [first, card.shape_text, numbers]
     return "\\n".join(_escaped(line) for line in [*lines, second] if line)
 

@@ -59,14 +59,8 @@ def _card(card: Card) -> Face:
     words = fit(card.title, 12, 220, bold=True)
     name = fit(_name(card), 9, 110)
     result = fit(card.shape_text, 10, 150)
-    numbers = "shared" if card.again and not card.params else ""
-    numbers = fit(
-        " · ".join(
-            filter(None, [numbers, labels.costs(card.total_params, card.total_macs, card.missing), card.heat_text])
-        ),
-        9.5,
-        220,
-    )
+    shared = "shared" if card.again and not card.params else ""
+    numbers = fit(" · ".join(filter(None, [shared, costs(card), card.heat_text])), 9.5, 220)
     chips = list(_chips(card))
     left = STRIPE + PAD
     first = width(words, 12, bold=True) + (GAP + width(name, 9) if name else 0)
@@ -191,6 +185,12 @@ def _stacked(made: Face, card: Card) -> Face:
     badges.append(Badge(edge + grown - each - 5, edge + 4.5, each, Chip(text, "times")))
     bar = (made.bar[0] + edge, made.bar[1] + edge, made.bar[2] + each + 4) if made.bar else None
     return Face(grown + 2 * edge, high + edge, (edge, edge, grown, high), texts, badges, bar)
+
+
+def costs(card: Card) -> str:
+    """What a card costs; one that stands for several says that it is their sum, as its bar is."""
+    words = labels.costs(card.total_params, card.total_macs, card.missing)
+    return f"all {words}" if words and card.copies > 1 else words
 
 
 def times(node: Card | Panel) -> str:
