@@ -46,7 +46,7 @@ def _alike(recorder: Recorder, values: list[Value]) -> tuple[int, ...]:
             number = first.get(id(signature), -1)
             if number < 0:
                 number = place
-                if not any([values[i].strides for i in (*inputs, *outputs)]):
+                if not any(values[i].strides for i in (*inputs, *outputs)):
                     first[id(signature)] = place
         found.append(number)
     return tuple(found)

@@ -52,5 +52,7 @@ def _made_first(method: Any) -> Any:
 
 
 # With ``__iter__`` of its own, dict(...) and {**...} too go through these and not past them.
-for _name in ["__getitem__", "__setitem__", "__delitem__", "__iter__", "__reversed__", "__eq__", "__ne__", "__or__", "__ror__", "__ior__", "__repr__", "clear", "copy", "get", "items", "pop", "popitem", "setdefault", "update", "values"]:
+_SPECIAL = ("getitem", "setitem", "delitem", "iter", "reversed", "eq", "ne", "or", "ror", "ior", "repr")
+_PLAIN = ("clear", "copy", "get", "items", "pop", "popitem", "setdefault", "update", "values")
+for _name in (*[f"__{each}__" for each in _SPECIAL], *_PLAIN):
     setattr(Deferred, _name, _made_first(getattr(dict, _name)))

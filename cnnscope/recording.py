@@ -123,9 +123,8 @@ class Recorder(Ledger, TorchDispatchMode):
     def _add(self, value: Any, key: list[Any], inputs: list[Known]) -> bool:
         """Add an argument to the memo key and its tensors to the inputs; tell whether one of them has data."""
         if isinstance(value, torch.Tensor):
-            known = self.known(value)
-            inputs.append(known)
-            key.append(known.meta)
+            inputs.append(self.known(value))
+            key.append(inputs[-1].meta)
             return not value.is_meta
         if isinstance(value, (list, tuple)):
             if value and type(value[0]) is int:  # sizes and strides: never tensors
@@ -134,7 +133,7 @@ class Recorder(Ledger, TorchDispatchMode):
             key.append(len(value))
             real, run = False, self.run
             for item in value:
-                known = item.__dict__.get("_cnnscope") if type(item) is torch.Tensor else None
+                known: Known | None = item.__dict__.get("_cnnscope") if type(item) is torch.Tensor else None
                 if known is None or known.run != run:
                     real = self._add(item, key, inputs) or real
                 else:  # the same without a call: a concatenation can have a hundred
