@@ -264,7 +264,9 @@ class Ledger:
         double: torch.Tensor | None = tensor.__dict__.get(_DOUBLE)
         if double is not None and self.is_known(double):
             return double
-        return self._originals.late_double(tensor) if id(tensor) in self._waiting else self._doubles.get(id(tensor))
+        if id(tensor) in self._waiting:
+            self._originals.late_doubles({"": tensor})
+        return self._doubles.get(id(tensor))
 
     def double(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor without data for one with data. It lives as long, and keeps the memory of the other alive."""

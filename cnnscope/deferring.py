@@ -8,24 +8,25 @@ from typing import Any
 import torch
 
 
+Tensors = Mapping[str, "torch.Tensor | None"]
+
+
 class Deferred(dict[str, "torch.Tensor | None"]):
     """The parameters or the buffers of a copied module.
 
     Until the first look it holds the originals, which only ``originals`` gives out; then all copies are made at once.
     """
 
-    __slots__ = ("_copy",)
+    __slots__ = ("_copies",)
 
-    def __init__(
-        self, tensors: Mapping[str, torch.Tensor | None], copy: Callable[[torch.Tensor], torch.Tensor]
-    ) -> None:
+    def __init__(self, tensors: Tensors, copies: Callable[[Tensors], Tensors]) -> None:
         super().__init__(tensors)
-        self._copy: Callable[[torch.Tensor], torch.Tensor] | None = copy
+        self._copies: Callable[[Tensors], Tensors] | None = copies
 
     @property
     def waiting(self) -> bool:
         """Whether nobody has looked, so that nobody can have changed anything either."""
-        return self._copy is not None
+        return self._copies is not None
 
     @property
     def originals(self) -> list[tuple[str, torch.Tensor | None]]:
@@ -33,10 +34,9 @@ class Deferred(dict[str, "torch.Tensor | None"]):
         return list(dict.items(self))
 
     def _make(self) -> None:
-        copy, self._copy = self._copy, None
-        for name, tensor in dict.items(self):
-            if copy is not None and tensor is not None:
-                dict.__setitem__(self, name, copy(tensor))
+        copies, self._copies = self._copies, None
+        if copies is not None:
+            dict.update(self, copies(dict(dict.items(self))))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return dict, (dict(self.items()),)
@@ -44,7 +44,7 @@ class Deferred(dict[str, "torch.Tensor | None"]):
 
 def _made_first(method: Any) -> Any:
     def method_of_dict(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._copy is not None:
+        if self._copies is not None:
             self._make()
         return method(self, *args, **kwargs)
 

@@ -15,7 +15,7 @@ from typing import Any
 from .collecting import without_collection
 from .graph import Call, ModelGraph, Op, Parameter, Run, Storage, Value
 
-_HEAD = b"cnnscope graph 1\n"
+_HEAD = b"cnnscope graph 2\n"
 _ROWS: dict[str, Any] = {"storages": Storage, "parameters": Parameter, "calls": Call, "ops": Op}
 _SCALARS = {bool, int, float, str, type(None)}
 _TENSORS = ("inputs", "outputs")  # fields that hold values, here and in operators and calls
@@ -71,7 +71,7 @@ def _record(graph: ModelGraph) -> dict[str, Any]:
     def number(value: Value) -> int:
         return values.setdefault(value, len(values))
 
-    record: dict[str, Any] = {"name": graph.name, "run": list(graph.run)}
+    record: dict[str, Any] = {"name": graph.name, "run": list(graph.run), "alike": graph.alike}
     for name in _TENSORS:
         record[name] = [number(value) for value in getattr(graph, name)]
     for name, kind in _ROWS.items():
@@ -125,6 +125,7 @@ def _graph(record: dict[str, Any]) -> ModelGraph:
         calls=_rows(record["calls"], Call, things, values),
         ops=_rows(record["ops"], Op, things, values),
         run=Run(*record["run"]),
+        alike=tuple(record["alike"]),
     )
 
 

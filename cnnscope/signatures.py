@@ -85,13 +85,21 @@ def _describe(func: Any) -> Function:
     )
 
 
+_AS_THEY_ARE = frozenset((int, float, bool, str, complex, type(None)))
+
+
 def signature_of(function: Function, args: Any, kwargs: Any) -> Signature:
     """The signature of one call, its results not yet known."""
     roles: list[str] = []
     attrs: dict[str, Any] = {}
     given = dict(zip(function.names, args, strict=False)) | kwargs
     for name, value in given.items():
-        if isinstance(value, torch.Tensor):
+        kind = type(value)
+        if kind in _AS_THEY_ARE:
+            attrs[name] = value
+        elif kind is list and value and type(value[0]) is int:  # sizes and strides: never tensors
+            attrs[name] = tuple(value)
+        elif isinstance(value, torch.Tensor):
             roles.append(name)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
             roles.extend(name for item in value if isinstance(item, torch.Tensor))

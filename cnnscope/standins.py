@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .deferring import Deferred
+from .deferring import Deferred, Tensors
 from .errors import UnusableInput
 from .outlines import ATOMS, CONTAINERS, Outline, outline_of
 
@@ -58,15 +58,14 @@ class Originals:
             self.memo[id(tensor)] = twin
         return twin
 
-    def late_double(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The copy of a tensor in the middle of a run, which nothing that listens to the run is to see."""
-        twin = self.memo.get(id(tensor))
-        if twin is None:
-            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.inference_mode(False):
-                twin = self.double(tensor)
-        if self.noticed is not None:
-            self.noticed(tensor, twin)
-        return twin
+    def late_doubles(self, tensors: Tensors) -> dict[str, torch.Tensor | None]:
+        """The copies of tensors in the middle of a run, which nothing that listens to the run is to see."""
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.inference_mode(False):
+            made = {name: None if tensor is None else self.double(tensor) for name, tensor in tensors.items()}
+        for original, twin in zip(tensors.values(), made.values(), strict=True):
+            if self.noticed is not None and original is not None and twin is not None:
+                self.noticed(original, twin)
+        return made
 
     def forget(self) -> None:
         """The run has ended. Copies that wait and this, which knows them, would keep each other alive."""
@@ -194,7 +193,7 @@ def _tensors(given: dict[str, torch.Tensor | None], originals: Originals, plain:
     if not given:
         return {}
     if plain and originals.deferring and all(map(_is_ordinary, given.values())):
-        return Deferred(given, originals.late_double)
+        return Deferred(given, originals.late_doubles)
     return {name: None if tensor is None else originals.double(tensor) for name, tensor in given.items()}
 
 
