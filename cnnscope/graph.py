@@ -18,6 +18,8 @@ from .errors import InvalidGraph
 if TYPE_CHECKING:
     import networkx as nx
 
+    from .table import Table
+
 Shape = tuple[int, ...]
 
 ITEM_BYTES = {
@@ -249,11 +251,31 @@ class ModelGraph:
     def __repr__(self) -> str:
         return f"<ModelGraph {self.name}: {len(self.ops)} operators, {len(self.parameters)} parameters and buffers>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """How a notebook shows it: as its diagram."""
+    def _repr_html_(self) -> str:
         from .render import svg
 
-        return {"text/plain": repr(self), "image/svg+xml": svg(self)}
+        return svg(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How a notebook shows it: as its diagram."""
+        return {"text/plain": repr(self), "image/svg+xml": self._repr_html_()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table of its layers in the JSON schema (version 1), as ``cnnscope table --format json`` prints it."""
+        return self._layers().to_dict()
+
+    def to_dataframe(self) -> Any:
+        """The table of its layers as a pandas DataFrame.
+
+        Raises:
+            CnnscopeError: pandas is not installed.
+        """
+        return self._layers().to_dataframe()
+
+    def _layers(self) -> Table[Any]:
+        from .analyses.layering import layers
+
+        return layers(self)
 
     @property
     def train(self) -> bool:

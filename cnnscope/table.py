@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from .errors import CnnscopeError
+
 UNITS = ("text", "shape", "count", "MAC", "FLOP", "byte", "ratio", "flag", "second", "FLOP/s", "byte/s")
 
 
@@ -66,7 +68,7 @@ def columns(row_type: type) -> tuple[dataclasses.Field[Any], ...]:
     return tuple(found)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table(Mapping[str, R], Generic[R]):
     """Rows by name, in execution order, with their total.
 
@@ -109,20 +111,33 @@ class Table(Mapping[str, R], Generic[R]):
         }
 
     def to_dataframe(self) -> Any:
-        """The rows as a pandas DataFrame (pandas is imported here only)."""
-        import pandas
+        """The rows as a pandas DataFrame by name, numbers raw, shapes as lists.
 
-        return pandas.DataFrame([_plain(row) for row in self.rows.values()]).set_index("name")
+        Raises:
+            CnnscopeError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise CnnscopeError("a DataFrame needs pandas: pip install 'cnnscope[dataframe]'") from error
+        names = [field.name for field in columns(self.row_type)]
+        return pandas.DataFrame([_plain(row) for row in self.rows.values()], columns=names).set_index("name")
 
     def __str__(self) -> str:
         from .render import text
 
         return text(self)
 
+    __repr__ = __str__  # at a prompt a table shows itself
+
     def _repr_html_(self) -> str:
         from .render import html
 
         return html(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How a notebook shows it: as a page where it can, else as text."""
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
 def table(

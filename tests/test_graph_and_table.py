@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 import networkx as nx
 import pytest
 from torch import nn
 
 import cnnscope
-from cnnscope.errors import InvalidGraph, UnusableInput
+from cnnscope.errors import CnnscopeError, InvalidGraph, UnusableInput
 from cnnscope.graph import ModelGraph, Op, Storage, Value
 from cnnscope.table import Table, by_module, column, table
 
@@ -166,3 +167,38 @@ def test_a_picture_is_drawn_of_a_graph(name):
 def test_a_shape_has_whole_sizes(shape):
     with pytest.raises(UnusableInput, match="whole"):
         cnnscope.trace(nn.Linear(3, 4), shape)
+
+
+# -- how they show themselves, and what they give to others -----------------------------------------------------------
+
+
+def test_a_table_shows_itself_at_a_prompt_and_in_a_notebook():
+    table_ = cnnscope.layers(cnnscope.trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), (1, 2)))
+    assert repr(table_) == str(table_) and "Linear" in repr(table_)
+    bundle = table_._repr_mimebundle_()
+    assert bundle == {"text/plain": str(table_), "text/html": table_._repr_html_()}
+
+
+def test_a_graph_shows_its_diagram_and_gives_its_layers():
+    graph = cnnscope.trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), (1, 2))
+    assert graph._repr_html_() == graph._repr_mimebundle_()["image/svg+xml"]
+    assert graph.to_dict() == cnnscope.layers(graph).to_dict()
+
+
+def test_tables_as_data_frames():
+    pytest.importorskip("pandas")
+    graph = cnnscope.trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), (1, 2))
+    table_ = cnnscope.layers(graph)
+    frame = table_.to_dataframe()
+    assert list(frame.index) == list(table_)
+    assert frame["params"].sum() == table_.total.params == 9
+    assert frame.loc["0", "output"] == [1, 3]
+    assert frame.equals(graph.to_dataframe())
+    nothing = cnnscope.shapes(cnnscope.trace(nn.Identity(), (1, 3))).to_dataframe()
+    assert len(nothing) == 0 and nothing.index.name == "name"
+
+
+def test_a_data_frame_without_pandas_names_the_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(CnnscopeError, match=r"cnnscope\[dataframe\]"):
+        cnnscope.params(cnnscope.trace(nn.ReLU(), (1, 3))).to_dataframe()

@@ -10,6 +10,7 @@ from typing import Any
 from ..collecting import without_collection
 from ..graph import Call, ModelGraph, Op, Parameter, Shape, Value
 from ..table import Table, column, table
+from . import of_graph
 from .costs import intensity
 from .dimensions import per_dim
 from .op_costs import work
@@ -68,6 +69,7 @@ class TrainedLayer(Layer):
 _DEFAULTS = {kind: {field.name: field.default for field in dataclasses.fields(kind)} for kind in (Layer, TrainedLayer)}
 
 
+@of_graph
 def layers(graph: ModelGraph) -> Table[Layer]:
     """One row for each call of a module that calls no other, and for each operator outside of those.
 
