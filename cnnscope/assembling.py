@@ -3,20 +3,88 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from operator import is_, itemgetter
+from typing import Any, NamedTuple
 
 from .fastmeta import METAS
 from .graph import Call, ModelGraph, Op, Parameter, Run, Shape, Storage, Value
 from .layouts import Meta, contiguous
+from .lifetimes import Record
 from .recording import Recorder
 
 _NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
+class Facts(NamedTuple):
+    """All that a graph is made of, what differs soonest first. asking: which parameters ask for a gradient."""
+
+    name: str
+    run: Run
+    inputs: list[int]
+    outputs: list[int]
+    metas: list[int]
+    records: list[Record]
+    storages: list[int]
+    names: dict[int, str]
+    params: list[list[str]]
+    firsts: list[int]
+    asking: list[bool]
+    memory: tuple[Any, ...]
+    calls: list[list[Any]]
+    lineage: tuple[Any, ...]
+
+    def same(self, other: Facts) -> bool:
+        """Whether both make the same graph. Signatures that are equal need not be: 1, 1.0 and True are equal."""
+        if len(self.records) != len(other.records) or self != other:
+            return False
+        return all(map(is_, map(itemgetter(0), self.records), map(itemgetter(0), other.records)))
+
+
+_KEPT = 4
+_LARGEST = 5_000
+_recent: list[tuple[Facts, ModelGraph]] = []
+
+
 def assemble(
     recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int], run: Run
 ) -> ModelGraph:
-    """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values."""
+    """The record as immutable data. ``inputs`` and ``outputs`` are numbers of values.
+
+    A run in which nothing was other than in one of the last few gives the graph of that one, with all that analyses
+    have worked out of it.
+    """
+    facts = _facts(recorder, calls, name, inputs, outputs, run)
+    for before, graph in _recent:
+        if facts.same(before):
+            return graph
+    graph = _assembled(recorder, calls, name, inputs, outputs, run)
+    if len(graph) <= _LARGEST:
+        _recent[:] = [(facts, graph), *_recent[: _KEPT - 1]]
+    return graph
+
+
+def forget() -> None:
+    """Let go of the last graphs."""
+    _recent.clear()
+
+
+def _facts(
+    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int], run: Run
+) -> Facts:
+    memory, lineage = recorder.memory, recorder.lineage
+    return Facts(
+        *(name, run, inputs, outputs, recorder.value_metas, recorder.records, recorder.value_storages),
+        *(recorder.value_names, recorder.param_names, recorder.param_values),
+        [tensor.requires_grad for tensor in recorder.params],
+        (memory.bytes, memory.kinds, memory.born, memory.dies, memory.host),
+        calls,
+        (lineage.phases, lineage.savers) if lineage else (),
+    )
+
+
+def _assembled(
+    recorder: Recorder, calls: list[list[Any]], name: str, inputs: list[int], outputs: list[int], run: Run
+) -> ModelGraph:
     op_names, value_names = _names(recorder, calls)
     values = _values(recorder, value_names)
     ops = _ops(recorder, calls, op_names, values, [names[0] for names in recorder.param_names])

@@ -170,13 +170,14 @@ def _cat(tensors: list[Meta], dim: int = 0) -> list[Meta] | None:
     if rank == 0 or not -rank <= dim < rank:
         return None
     dim %= rank
-    around = first.shape[:dim] + first.shape[dim + 1 :]
-    for each in tensors:
-        if each.dtype != first.dtype or each.shape[:dim] + each.shape[dim + 1 :] != around or len(each.shape) != rank:
+    before, behind, along = first.shape[:dim], first.shape[dim + 1 :], 0
+    for shape, stride, dtype in tensors:
+        if dtype != first.dtype or len(shape) != rank or shape[:dim] != before or shape[dim + 1 :] != behind:
             return None
-        if each.stride != contiguous(each.shape):
+        if stride != contiguous(shape):
             return None
-    shape = (*first.shape[:dim], sum(each.shape[dim] for each in tensors), *first.shape[dim + 1 :])
+        along += shape[dim]
+    shape = (*before, along, *behind)
     return [Meta(shape, contiguous(shape), first.dtype)]
 
 

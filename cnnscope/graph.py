@@ -198,6 +198,17 @@ class ModelGraph:
         InvalidGraph: a name used twice, or a value used before it is made.
     """
 
+    name: str
+    ops: tuple[Op, ...]
+    storages: tuple[Storage, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    parameters: tuple[Parameter, ...]
+    calls: tuple[Call, ...]
+    run: Run
+    alike: tuple[int, ...]
+    _by_name: Mapping[str, Op]
+
     def __init__(
         self,
         name: str,
@@ -211,17 +222,33 @@ class ModelGraph:
         run: Run | None = None,
         alike: tuple[int, ...] = (),
     ) -> None:
-        self.name = name
-        self.ops = ops
-        self.storages = storages
-        self.inputs = inputs
-        self.outputs = outputs
-        self.parameters = parameters
-        self.calls = calls
-        self.run = run or Run()
-        self.alike = alike
-        self._by_name = {op.name: op for op in ops}
+        facts = {
+            "name": name,
+            "ops": ops,
+            "storages": storages,
+            "inputs": inputs,
+            "outputs": outputs,
+            "parameters": parameters,
+            "calls": calls,
+            "run": run or Run(),
+            "alike": alike,
+            "_by_name": {op.name: op for op in ops},
+        }
+        self.__dict__.update(facts)
         self._check()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a graph does not change: {name} cannot be set (renamed(name) gives it another name)")
+
+    def renamed(self, name: str) -> ModelGraph:
+        """The same graph under another name."""
+        if name == self.name:
+            return self
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, name=name)
+        for kept in ("answers", "dag", "forward"):  # what tells the name
+            other.__dict__.pop(kept, None)
+        return other
 
     def _check(self) -> None:
         if len(self._by_name) != len(self.ops):
@@ -288,6 +315,11 @@ class ModelGraph:
         from .phases import forward_of
 
         return forward_of(self) if self.train else self
+
+    @cached_property
+    def answers(self) -> dict[str, Any]:
+        """What analyses have worked out of this graph, for whoever asks again."""
+        return {}
 
     @cached_property
     def positions(self) -> Mapping[str, int]:

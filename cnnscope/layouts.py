@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,10 @@ def held(result: Meta | Holding) -> tuple[Meta, int]:
     return result, (last + 1) * result.dtype.itemsize
 
 
+_remembered = functools.lru_cache(maxsize=10_000)  # shapes come again and again, and the answers are small
+
+
+@_remembered
 def contiguous(shape: Shape) -> Shape:
     """Strides of a row-major tensor, as torch gives them (a size of 0 counts as 1)."""
     strides = []
@@ -44,12 +49,14 @@ def contiguous(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
+@_remembered
 def channels_last(shape: Shape) -> Shape:
     """Strides of a tensor whose channels (dimension 1) lie innermost."""
     inner = contiguous((shape[0], *shape[2:], shape[1]))
     return (inner[0], inner[-1], *inner[1:-1])
 
 
+@_remembered
 def is_dense(meta: Meta) -> bool:
     """Whether the elements fill their memory without gaps or overlap, in any order of dimensions."""
     step = 1
@@ -62,6 +69,7 @@ def is_dense(meta: Meta) -> bool:
     return True
 
 
+@_remembered
 def suggests_channels_last(meta: Meta) -> bool:
     """Whether strides are like those of channels innermost: ``is_channels_last_strides`` in c10's MemoryFormat.h."""
     shape, stride = meta.shape, meta.stride
@@ -83,7 +91,9 @@ def like(meta: Meta, shape: Shape) -> Meta:
 
 def in_format(meta: Meta, strides: Shape) -> bool:
     """Whether a tensor lies in memory as with these strides: a dimension of size 1 may have any."""
-    return all(size == 1 or a == b for size, a, b in zip(meta.shape, strides, meta.stride, strict=True))
+    return meta.stride == strides or all(
+        size == 1 or a == b for size, a, b in zip(meta.shape, strides, meta.stride, strict=True)
+    )
 
 
 def iterated(inputs: list[Meta]) -> tuple[Shape, Shape] | None:

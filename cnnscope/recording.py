@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .bookkeeping import LIFT, Known, Ledger, storage_of
 from .casting import AUTOCAST
 from .device_rules import DEVICE_RULES
 from .fastmeta import METAS, meta_of
-from .layouts import Meta, held
+from .layouts import Holding, Meta
 from .refusals import refusal
 from .signatures import (
     Function,
@@ -40,9 +41,21 @@ _SPECIAL = frozenset((_READ_NUMBER, _COPY_TO, LIFT))
 _PLAIN = frozenset((int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 
 
-def _meta_and_bytes(out: Any) -> tuple[Meta, int] | None:
-    """What to remember of a returned tensor; of None, which stands for a gradient nobody asked for, nothing."""
-    return None if out is None else (METAS[meta_of(out)], out.untyped_storage().nbytes())
+def _holding(tensor: torch.Tensor) -> Holding:
+    return Holding(METAS[meta_of(tensor)], tensor.untyped_storage().nbytes())
+
+
+def _metas(args: Any, inputs: Iterator[Known]) -> list[Any]:
+    """Arguments as the closed-form rules take them; ``inputs``: what is known of the tensors in them, in order."""
+    found = []
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            found.append(METAS[next(inputs).meta])
+        elif isinstance(value, (list, tuple)) and value and type(value[0]) is not int:
+            found.append(_metas(value, inputs))
+        else:
+            found.append(value)
+    return found
 
 
 class Recorder(Ledger, TorchDispatchMode):
@@ -161,10 +174,10 @@ class Recorder(Ledger, TorchDispatchMode):
             rule = self._rules.get(func)
             if rule is None or kwargs:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            metas = rule(*[self._meta(each) for each in args])
+            metas = rule(*_metas(args, iter(inputs)))
             if metas is None:
                 return self._ask_torch(func, signature, args, kwargs, key, inputs)
-            signature = with_results(signature, [meta and held(meta) for meta in metas], len(metas) > 1)
+            signature = with_results(signature, metas, len(metas) > 1)
             remember(self._signatures, key, signature)
         if function.in_place:
             return self.write(signature, inputs, args[0])
@@ -234,7 +247,7 @@ class Recorder(Ledger, TorchDispatchMode):
             out._cnnscope = known  # type: ignore[attr-defined]
             numbers.append(known.value)
         if key is not None:  # of a view, and of what lies in memory that was there, no more than what was asked
-            metas = [_meta_and_bytes(out) for out in returned] if fresh else None
+            metas = [out if out is None else _holding(out) for out in returned] if fresh else None
             remember(self._signatures, key, with_results(signature, metas, many) if metas else signature)
         self.record(signature, inputs, tuple(numbers))
         if function.writes:
@@ -274,14 +287,6 @@ class Recorder(Ledger, TorchDispatchMode):
         self.note_writes(signature, inputs)
 
     # -- tensors with data --------------------------------------------------------------------------------------------
-
-    def _meta(self, value: Any) -> Any:
-        """An argument as the closed-form rules take it."""
-        if isinstance(value, torch.Tensor):
-            return METAS[self.known(value).meta]
-        if isinstance(value, (list, tuple)):
-            return [self._meta(item) for item in value]
-        return value
 
     def _read_data(self, func: Any, tensor: torch.Tensor) -> Any:
         """The number in a weight or buffer that arrived with data and is unwritten: a constant of the model."""

@@ -330,39 +330,41 @@ def _in_place(records: list[Record], given: list[Any]) -> Template | None:
 
 def _fresh(recorder: Recorder, before: _Marks, given: list[Any], result: torch.Tensor) -> Template | None:
     """Operators that write nothing and leave nothing but one new tensor, which fills its memory."""
-    memory, count = recorder.memory, len(given)
+    memory, count, first, values = recorder.memory, len(given), before.storages, recorder.value_storages
+    known: Known = result._cnnscope  # type: ignore[attr-defined]
+    dies = memory.dies[first:]
+    full = result.storage_offset() == 0 and memory.bytes[known.storage] == BYTES[known.meta]
+    if not full or dies.count(None) != 1 or known.storage < first or dies[known.storage - first] is not None:
+        return None
+    if memory.host and not memory.host.isdisjoint(range(first, len(memory.bytes))):
+        return None
     numbers = {each.value: i for i, each in enumerate(given) if each is not None}
     places = {each.storage: i for i, each in enumerate(given) if each is not None}
-    new = range(before.storages, len(memory.bytes))
-    places |= {storage: i for i, storage in enumerate(new, count)}
-    made: list[int] = []
+    homes: list[int] = []
     steps = []
-    for record in recorder.records[before.ops :]:
-        if record.signature.function.writes or not numbers.keys() >= set(record.inputs):
+    for signature, ins, outs, _, _, _ in recorder.records[before.ops :]:
+        if signature.function.written or not numbers.keys() >= set(ins):
             return None
-        numbers |= {value: i for i, value in enumerate(record.outputs, count + len(made))}
-        made += record.outputs
-        inputs, outputs = (tuple([numbers[value] for value in values]) for values in (record.inputs, record.outputs))
-        steps.append(Step(record.signature, inputs, outputs, inputs))
-    known: Known = result._cnnscope  # type: ignore[attr-defined]
-    alive = [storage for storage in new if memory.dies[storage] is None]
-    everything = len(made) == len(recorder.value_metas) - before.values
-    full = result.storage_offset() == 0 and memory.bytes[known.storage] == BYTES[known.meta]
-    if alive != [known.storage] or not everything or not full or not memory.host.isdisjoint(new):
+        inputs = tuple([numbers[value] for value in ins])
+        reads = tuple([i for i in inputs if i < count or homes[i - count] < count])
+        outputs = tuple(range(count + len(homes), count + len(homes) + len(outs)))
+        numbers.update(zip(outs, outputs, strict=True))
+        # New memory is numbered on behind what was given.
+        homes += [places.get(values[each], values[each] - first + count) for each in outs]
+        steps.append(Step(signature, inputs, outputs, reads))
+    if len(homes) != len(recorder.value_metas) - before.values:
         return None
-    homes = tuple([places[recorder.value_storages[value]] for value in made])
-    ours = {i for i in range(count + len(made)) if i < count or homes[i - count] < count}
     return Template(
-        tuple([step._replace(params=tuple([i for i in step.inputs if i in ours])) for step in steps]),
+        tuple(steps),
         METAS[known.meta],
-        tuple([recorder.value_metas[value] for value in made]),
-        homes,
-        tuple([memory.bytes[storage] for storage in new]),
-        tuple([memory.born[storage] - before.ops for storage in new]),
-        tuple([None if (dies := memory.dies[storage]) is None else dies - before.ops for storage in new]),
-        made.index(known.value),
+        tuple(recorder.value_metas[before.values :]),
+        tuple(homes),
+        tuple(memory.bytes[first:]),
+        tuple([born - before.ops for born in memory.born[first:]]),
+        tuple([None if each is None else each - before.ops for each in dies]),
+        numbers[known.value] - count,
         known.written - before.ops,
-        _weights_read(steps, given) if homes == tuple(range(count, count + len(made))) else None,
+        _weights_read(steps, given) if homes == list(range(count, count + len(homes))) else None,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from .fastmeta import intern
-from .layouts import Meta
+from .fastmeta import BYTES, METAS, intern
+from .layouts import Holding, Meta
 
 
 class Function(NamedTuple):
@@ -152,7 +153,13 @@ def forget() -> None:
         signatures.clear()
 
 
-def with_results(signature: Signature, results: list[tuple[Meta, int] | None], many: bool) -> Signature:
+def with_results(signature: Signature, results: Sequence[Meta | Holding | None], many: bool) -> Signature:
     """The signature with metadata and bytes of the new tensors that its calls return."""
-    outs = tuple([each and (intern(each[0]), *each) for each in results])
-    return signature._replace(outs=outs, many=many)
+    return Signature(*signature[:3], tuple([each and _result(each) for each in results]), many)
+
+
+def _result(result: Meta | Holding) -> tuple[int, Meta, int]:
+    if type(result) is Holding:
+        return intern(result.meta), result.meta, result.bytes
+    number = intern(result)  # type: ignore[arg-type]
+    return number, METAS[number], BYTES[number]

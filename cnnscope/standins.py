@@ -23,7 +23,6 @@ from .outlines import ATOMS, CONTAINERS, Outline, outline_of
 Memo = dict[int, Any]
 
 _META = torch.device("meta")
-
 _STRIDED = torch.strided
 
 
@@ -60,11 +59,15 @@ class Originals:
 
     def late_doubles(self, tensors: Tensors) -> dict[str, torch.Tensor | None]:
         """The copies of tensors in the middle of a run, which nothing that listens to the run is to see."""
+        made: dict[str, torch.Tensor | None] = {}
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.inference_mode(False):
-            made = {name: None if tensor is None else self.double(tensor) for name, tensor in tensors.items()}
-        for original, twin in zip(tensors.values(), made.values(), strict=True):
-            if self.noticed is not None and original is not None and twin is not None:
-                self.noticed(original, twin)
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    made[name] = None
+                    continue
+                made[name] = twin = self.double(tensor)
+                if self.noticed is not None:
+                    self.noticed(tensor, twin)
         return made
 
     def forget(self) -> None:
@@ -122,11 +125,12 @@ def _walk(path: str, module: nn.Module, found: dict[int, tuple[str, nn.Module]])
 
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor of the same class, shape, strides and dtype without data."""
-    if is_lazy(tensor):
-        lazy: Any = type(tensor)
-        return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        return tensor.detach().to("meta")
+    if not _is_ordinary(tensor):
+        if is_lazy(tensor):
+            lazy: Any = type(tensor)
+            return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
+        if tensor.layout is not _STRIDED or tensor.is_quantized:
+            return tensor.detach().to("meta")
     return _like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META))
 
 

@@ -79,9 +79,12 @@ def layers(graph: ModelGraph) -> Table[Layer]:
     Of a training step the rows are ``TrainedLayer``: a module's backward operators belong to its row, other ones have
     rows of their own, and so have the loss and the optimizer.
     """
-    row_type = TrainedLayer if graph.train else Layer
-    with without_collection():
-        return table("layers", _rows(graph), row_type, model=graph.name, input=graph.input_text)
+    known: Table[Layer] | None = graph.answers.get("layers")
+    if known is None:
+        with without_collection():
+            known = table("layers", _rows(graph), _kind(graph), model=graph.name, input=graph.input_text)
+        graph.answers["layers"] = known
+    return known
 
 
 def _rows(graph: ModelGraph) -> list[Layer]:

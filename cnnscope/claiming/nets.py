@@ -43,9 +43,7 @@ class Nets:
         if self._cached:
             given = None if input is None else [(input, "float32", "")]
             key = caching.key(model, given, cut_short=input is not None)
-        graph = caching.cached(key, lambda: _traced(model, input))
-        graph.name = model
-        return graph
+        return caching.cached(key, lambda: _traced(model, input)).renamed(model)
 
     def step(self, model: str, input: Sequence[int], optimizer: str) -> ModelGraph:
         """A training step on this input, with CUDA's operators."""

@@ -106,5 +106,4 @@ def _checked(entry: Entry) -> Table[Any]:
     from ..budgets import budget
 
     graph = traced(entry.model, entry.inputs, entry.batch_size, **entry.run).graph
-    graph.name = entry.model  # two targets may name their models alike
-    return budget(graph, entry.limits)
+    return budget(graph.renamed(entry.model), entry.limits)  # two targets may name their models alike

@@ -76,10 +76,9 @@ def _graphs(models: tuple[str, ...], inputs: tuple[str, ...], batch_size: int | 
     """The graphs, each under the name that was asked for, which no two have."""
     graphs: dict[str, ModelGraph] = {}
     for target in models:
-        graph = traced(target, inputs, batch_size).graph
         count = sum(name.partition("#")[0] == target for name in graphs)
-        graph.name = f"{target}#{count + 1}" if count else target
-        graphs[graph.name] = graph
+        name = f"{target}#{count + 1}" if count else target
+        graphs[name] = traced(target, inputs, batch_size).graph.renamed(name)
     return list(graphs.values())
 
 

@@ -42,7 +42,7 @@ def reconcile(
     targets = others or (() if no_siblings else _siblings(runs[0]))
     runs += _traced(targets, inputs, batch_size, all_of_them=bool(others))
     for run in runs:
-        run.graph.name = run.target
+        run.graph = run.graph.renamed(run.target)
     measured = {} if no_tools else {key: total for run in runs for key, total in _measured(run).items()}
     found = reconciling.reconcile(
         runs[0].graph,
