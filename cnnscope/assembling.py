@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 from .fastmeta import METAS
@@ -34,10 +33,12 @@ class Facts(NamedTuple):
     lineage: tuple[Any, ...]
 
     def same(self, other: Facts) -> bool:
-        """Whether both make the same graph. Signatures that are equal need not be: 1, 1.0 and True are equal."""
+        """Whether both make the same graph. Arguments that are equal need not be the same: 1, 1.0 and True are equal."""
         if len(self.records) != len(other.records) or self != other:
             return False
-        return all(map(is_, map(itemgetter(0), self.records), map(itemgetter(0), other.records)))
+        pairs = zip(self.records, other.records, strict=True)
+        asked = [(one[0].attrs, two[0].attrs) for one, two in pairs if one[0] is not two[0]]
+        return all(repr(one) == repr(two) for one, two in asked)
 
 
 _KEPT = 4

@@ -47,7 +47,7 @@ def _holding(tensor: torch.Tensor) -> Holding:
 
 def _metas(args: Any, inputs: Iterator[Known]) -> list[Any]:
     """Arguments as the closed-form rules take them; ``inputs``: what is known of the tensors in them, in order."""
-    found = []
+    found: list[Any] = []
     for value in args:
         if isinstance(value, torch.Tensor):
             found.append(METAS[next(inputs).meta])

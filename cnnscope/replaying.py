@@ -136,7 +136,7 @@ class Replays:
         recorder, calls, templates = self._recorder, self._calls, self._templates
         run, given, name, kind = recorder.run, recorder.given, cls.__name__, self._kind(cls)
         attributes, size = outline.values, outline.size + 1  # and the forward
-        parameters, buffers = state["_parameters"], state["_buffers"]
+        params_before, buffers_before = state["_parameters"], state["_buffers"]
         first = Weights(self._weights[id(module)])
         forward = module.forward
         real: Forward | None = None
@@ -148,7 +148,9 @@ class Replays:
                 known = x.__dict__.get("_cnnscope") or given.get(id(x))
                 if known is not None and known.run == run and not known.real and _alone():
                     try:
-                        waiting = _waits(parameters) and _waits(buffers)
+                        parameters, buffers = state["_parameters"], state["_buffers"]
+                        waiting = parameters is params_before and buffers is buffers_before
+                        waiting = waiting and _waits(parameters) and _waits(buffers)
                         weights = (
                             first
                             if waiting

@@ -44,15 +44,15 @@ def surroundings_kept(
 def random_state_kept() -> Iterator[None]:
     """Put back the random states, which a forward may draw from."""
     torch_state, python_state = torch.get_rng_state(), random.getstate()
-    numpy = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy else None
+    numpy_random: Any = sys.modules.get("numpy.random")  # torch imports numpy without it
+    numpy_state = numpy_random.get_state() if numpy_random else None
     try:
         yield
     finally:
         torch.set_rng_state(torch_state)
         random.setstate(python_state)
-        if numpy:
-            numpy.random.set_state(numpy_state)
+        if numpy_random:
+            numpy_random.set_state(numpy_state)
 
 
 @contextlib.contextmanager
