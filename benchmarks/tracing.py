@@ -5,8 +5,8 @@
 
 Timed is what a user of each tool waits for after its import: for cnnscope the trace, the graph with its networkx form
 and the table of layers. "First" is the first call in a fresh process, "again" a later call in the same one; between
-two calls of one tool each other tool has its turn, so that a busy machine does not favour any. A later trace of cnnscope
-runs the model again, and where nothing was other than before gives the graph of before; "anew" is the time when it has
+two calls of one tool each other tool has its turn, so that a busy machine does not favour any. A later trace runs the
+model again, and where nothing was other than before gives the graph of before; "anew" is the time when cnnscope has
 let go of that and keeps only what it knows of layers.
 """
 

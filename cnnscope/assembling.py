@@ -33,7 +33,7 @@ class Facts(NamedTuple):
     lineage: tuple[Any, ...]
 
     def same(self, other: Facts) -> bool:
-        """Whether both make the same graph. Arguments that are equal need not be the same: 1, 1.0 and True are equal."""
+        """Whether both make the same graph. Equal arguments need not be the same: 1, 1.0 and True are equal."""
         if len(self.records) != len(other.records) or self != other:
             return False
         pairs = zip(self.records, other.records, strict=True)
