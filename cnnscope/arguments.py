@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from .errors import UnusableInput
 from .standins import Originals, on_meta, with_data
+
+_ATOMS = (int, float, complex, bool, str, bytes, type(None), type, torch.dtype, torch.device)
 
 
 def arguments_of(
@@ -31,8 +36,8 @@ def arguments_of(
     keywords = {key: _tensor(item, originals) for key, item in kwargs.items()}
     if input is None:
         args: tuple[Any, ...] = ()
-    elif isinstance(value, dict) and _are_keywords(model, value):
-        args, keywords = (), value | keywords
+    elif isinstance(value, Mapping) and _are_keywords(model, value):
+        args, keywords = (), dict(value) | keywords
     elif isinstance(value, (tuple, list)) and not (_takes_one(model) and len(value) != 1):
         args = tuple(value)
     else:
@@ -49,26 +54,58 @@ def named_tensors(model: nn.Module, args: tuple[Any, ...], keywords: dict[str, A
     except (TypeError, ValueError):
         names = []
     names += [f"input{i}" for i in range(len(names), len(args))]
-    found = []
-    for name, value in [*zip(names, args, strict=False), *keywords.items()]:
-        for path, tensor in pytree.tree_flatten_with_path(value)[0]:
-            if isinstance(tensor, torch.Tensor):
-                place = "".join(f".{getattr(key, 'key', getattr(key, 'idx', key))}" for key in path)
-                found.append((name + place, tensor))
-    return found
+    return [
+        each for name, value in [*zip(names, args, strict=False), *keywords.items()] for each in _within(name, value)
+    ]
 
 
 def tensors_in(result: Any) -> list[torch.Tensor]:
-    """Every tensor in what a forward returned, also in dataclasses and other objects with attributes."""
-    if isinstance(result, torch.Tensor):
-        return [result]
-    found = []
-    for leaf in pytree.tree_leaves(result):
+    """Every tensor in arguments or in what a forward returned, also in dataclasses and other objects."""
+    return [result] if isinstance(result, torch.Tensor) else [tensor for _, tensor in _within("", result)]
+
+
+def changed(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A structure of arguments with its tensors changed; objects that carry some are written into."""
+
+    seen: set[int] = set()
+
+    def leaf(each: Any) -> Any:
+        if isinstance(each, torch.Tensor):
+            return change(each)
+        if id(each) in seen or not tensors_in(each):
+            return each
+        seen.add(id(each))
+        for name, part in _parts(each).items():
+            made = pytree.tree_map(leaf, part)
+            if isinstance(each, Mapping):
+                each[name] = made  # type: ignore[index]
+            else:
+                object.__setattr__(each, name, made)  # a frozen dataclass, too
+        return each
+
+    return pytree.tree_map(leaf, value)
+
+
+def _within(place: str, value: Any, outside: tuple[int, ...] = ()) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a structure with their places in it: ``batch.image``, ``x.0``."""
+    for path, leaf in pytree.tree_flatten_with_path(value)[0]:
+        keys = [getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path]
+        here = ".".join(map(str, (place, *keys)))
         if isinstance(leaf, torch.Tensor):
-            found.append(leaf)
-        elif hasattr(leaf, "__dict__") and not callable(leaf):
-            found.extend(each for each in pytree.tree_leaves(vars(leaf)) if isinstance(each, torch.Tensor))
-    return found
+            yield here, leaf
+        elif id(leaf) not in outside and (parts := _parts(leaf)):
+            yield from _within(here, parts, (*outside, id(leaf)))
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """What an object that pytree does not know consists of."""
+    if isinstance(value, (*_ATOMS, nn.Module)) or callable(value):
+        return {}
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {each.name: getattr(value, each.name, None) for each in dataclasses.fields(value)}
+    return dict(getattr(value, "__dict__", {}))
 
 
 def _is_shape(value: Any) -> bool:
@@ -91,13 +128,43 @@ def _tensor(value: Any, originals: Originals) -> Any:
         if id(value) not in originals.memo:
             # Even a meta tensor is copied: the record must not show on what the user passed.
             copied = on_meta if originals.device == "meta" else _random if value.is_meta else with_data
-            originals.memo[id(value)] = copied(value.detach())
+            originals.memo[id(value)] = copied(value.detach()).requires_grad_(value.requires_grad)
         return originals.memo[id(value)]
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return {key: _tensor(item, originals) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(_tensor(item, originals) for item in value)
-    return value
+    if isinstance(value, PackedSequence):  # the lengths are numbers, on the CPU wherever the data are
+        data, *indices = (value.data, value.sorted_indices, value.unsorted_indices)
+        return PackedSequence(_tensor(data, originals), value.batch_sizes.clone(), *_tensor(indices, originals))
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(_tensor(item, originals) for item in value)
+    return _copied(value, originals)
+
+
+def _copied(value: Any, originals: Originals) -> Any:
+    """An object of the user's own, copied with what it carries: the forward may write into it."""
+    if isinstance(value, _ATOMS):
+        return value
+    if isinstance(value, nn.Module):
+        return originals.memo.get(id(value), value)
+    for tensor in tensors_in(value):
+        _tensor(tensor, originals)  # deepcopy asks the memo first
+    try:
+        made = copy.deepcopy(value, originals.memo)
+    except Exception:  # anything may refuse to be copied
+        made = value
+    if not isinstance(value, Mapping):
+        return made
+    items = {key: _tensor(item, originals) for key, item in value.items()}
+    try:
+        if made is value:
+            return type(value)(items)
+        for key, item in items.items():
+            made[key] = item  # where a shape stands for a tensor
+    except Exception:  # a mapping that is made or written in another way
+        return items if made is value else made
+    return made
 
 
 def _random(tensor: torch.Tensor) -> torch.Tensor:

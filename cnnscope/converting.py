@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils import _pytree as pytree
 
+from .arguments import changed
 from .errors import UnusableInput
 from .graph import Run
 
@@ -74,7 +74,7 @@ def converted_inputs(inputs: Any, run: Run) -> Any:
     """A structure of arguments with its tensors in the type and memory format of the run."""
     if not (run.dtype or run.channels_last):
         return inputs
-    return pytree.tree_map_only(torch.Tensor, lambda tensor: _converted(tensor, run), inputs)
+    return changed(inputs, lambda tensor: _converted(tensor, run))
 
 
 def _converted(tensor: torch.Tensor, run: Run) -> torch.Tensor:
@@ -83,4 +83,7 @@ def _converted(tensor: torch.Tensor, run: Run) -> torch.Tensor:
         changes["dtype"] = getattr(torch, run.dtype)
     if run.channels_last and tensor.dim() in _FORMATS:
         changes["memory_format"] = _FORMATS[tensor.dim()]
-    return tensor.to(**changes) if changes else tensor
+    if not changes:
+        return tensor
+    with torch.no_grad():
+        return tensor.to(**changes).requires_grad_(tensor.requires_grad)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .arguments import tensors_in
+from .arguments import named_tensors, tensors_in
 from .converting import autocast_of
 from .errors import UnusableInput
 from .following import Calls
@@ -81,6 +81,11 @@ def optimizer_of(wanted: Any, twin: nn.Module, memo: Memo, foreach: bool) -> tor
         raise UnusableInput(
             f"{wanted!r} made a {type(made).__name__}, which is no torch.optim.Optimizer; "
             "give a function from parameters to an optimizer"
+        )
+    if any(each.default is each.empty for each in inspect.signature(made.step).parameters.values()):
+        raise UnusableInput(
+            f"{type(made).__name__}.step() runs the model itself, as often as it likes: no step of one forward pass\n"
+            "give another optimizer, or none for the cost of one forward and backward pass"
         )
     for group in made.param_groups:
         if foreach and "foreach" in group and group["foreach"] is None and not group.get("fused"):
@@ -157,7 +162,7 @@ class Step:
                 self._zero(recorder, begin, "before-backward")
             with begin("backward"):
                 loss.backward()
-            self._mark(recorder, "gradient", (param.grad for param in self.model.parameters()))
+            self._mark(recorder, "gradient", (grad for _, grad in self.gradients()))
         if self.optimizer is not None:
             recorder.call = optimizing
             with begin("optimizer"):
@@ -170,15 +175,27 @@ class Step:
     def leaves_something(self) -> bool:
         """Whether the next step finds gradients or optimizer state where this one found none."""
         kept = self.run.zero_grad == "before-backward" or not self.run.set_to_none
-        return kept or any(True for _ in self.states())
+        ours = {id(param) for param in self.model.parameters()}
+        return kept or any(id(each) not in ours for _, each in self._leaves()) or any(True for _ in self.states())
 
     def adopt(self, recorder: Recorder) -> None:
         """Declare the gradients and the optimizer state that a step before has left."""
-        for name, param in self.model.named_parameters():
-            if param.grad is not None:
-                recorder.adopt(param.grad, f"{name}.grad", "gradient")
+        for name, grad in self.gradients():
+            recorder.adopt(grad, name, "gradient")
         for name, tensor in self.states():
             recorder.adopt(tensor, name, "optimizer")
+
+    def gradients(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The gradients of parameters and of inputs that ask for one; those of inputs nobody resets."""
+        for name, leaf in self._leaves():
+            if leaf.grad is not None:
+                yield f"{name}.grad", leaf.grad
+
+    def _leaves(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self.model.named_parameters()
+        for name, tensor in named_tensors(self.model, self.args, self.keywords):
+            if tensor.requires_grad:
+                yield name, tensor
 
     def states(self) -> Iterator[tuple[str, torch.Tensor]]:
         """The optimizer's tensors, under the names of its state."""

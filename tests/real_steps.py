@@ -118,9 +118,9 @@ def real_step(
         take(contextlib.nullcontext())
     given = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
     tracker = LiveBytes([*given, *params, *model.buffers()])
-    for param in params:
-        if param.grad is not None:
-            tracker.watch(param.grad.untyped_storage())
+    for leaf in [*params, *given]:
+        if leaf.grad is not None:
+            tracker.watch(leaf.grad.untyped_storage())
     for state in list(made.state.values()) if made else ():
         for value in state.values():
             if isinstance(value, torch.Tensor):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import random
 import threading
-from typing import ClassVar
+from collections import UserDict
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 import pytest
@@ -340,6 +342,76 @@ def test_optional_arguments_and_keywords():
     for given in (((2, 3), (2, 3)), {"x": (2, 3), "mask": (2, 3)}):
         assert [value.name for value in cnnscope.trace(Masked(), given).inputs] == ["x", "mask"]
     assert [value.name for value in cnnscope.trace(Masked(), (2, 3)).inputs] == ["x"]
+
+
+class Pair(NamedTuple):
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    a: torch.Tensor
+    more: dict
+
+
+class Bag(UserDict):
+    """As tokenizers return it."""
+
+    def __getattr__(self, name):
+        if name == "data" or name not in self.data:
+            raise AttributeError(name)
+        return self.data[name]
+
+
+class Sample:
+    def __init__(self, a):
+        self.a, self.seen, self.itself = a, [], self
+
+
+@pytest.mark.parametrize(
+    "make, names",
+    [
+        (lambda x: Pair(x, x + 1), ["batch.a", "batch.b"]),
+        (lambda x: Batch(x, {"b": x + 1}), ["batch.a", "batch.more.b"]),
+        (lambda x: Bag(a=x), ["batch.a"]),
+        (Sample, ["batch.a"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["meta", "cpu"])
+def test_tensors_in_objects_are_inputs_and_stay_as_they_were(make, names, place):
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 4)
+
+        def forward(self, batch):
+            if isinstance(batch, Sample):
+                batch.seen.append(batch.a)
+            return self.fc(batch.a.add_(1))
+
+    x = torch.zeros(2, 3)
+    batch = make(x)
+    graph = cnnscope.trace(Writes(), (batch,), device_trace=place, dtype="float64")
+    assert [value.name for value in graph.inputs] == names and cnnscope.depth(graph).total.depth == 1
+    assert graph.outputs[0].dtype == graph.inputs[0].dtype == "float64"
+    assert batch.a is x and x.dtype == torch.float32 and not x.any() and not x.__dict__
+    assert getattr(batch, "seen", []) == []
+
+
+def test_a_packed_sequence_keeps_its_lengths():
+    packed = nn.utils.rnn.pack_padded_sequence(torch.zeros(3, 4, 6), [4, 3, 2], batch_first=True)
+    graph = cnnscope.trace(nn.LSTM(6, 5), (packed,))
+    assert cnnscope.cost(graph).total.macs == 9 * 4 * 5 * (6 + 5)
+    assert graph.inputs[0].name == "input.data" and not packed.data.__dict__
+
+
+def test_outputs_are_found_however_deep_they_lie():
+    @dataclasses.dataclass(slots=True)
+    class Outer:
+        inner: Any
+
+    assert len(cnnscope.trace(calls(lambda x: Outer(Sample([x + 1, {"b": Outer(x + 2)}]))), (2, 2)).outputs) == 2
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,19 @@ def test_every_form_of_the_step(optimizer, options):
     same_as_real(UNet(), (2, 3, 16, 16), optimizer, **options)
 
 
+@pytest.mark.parametrize("step", ["first", "steady"])
+@pytest.mark.parametrize("optimizer", [None, "adam"])
+def test_an_input_may_ask_for_its_gradient(optimizer, step):
+    model = weighted(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to("meta"))
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    graph = cnnscope.trace(model, x, train=True, optimizer=optimizer, step=step)
+    real = real_step(model, x, optimizer, step=step)
+    assert predicted_events(graph) == real.events and [op.kind for op in graph] == real.kinds
+    without = cnnscope.trace(model, x.detach(), train=True, optimizer=optimizer, step=step)
+    more = cnnscope.cost(graph).total.macs - cnnscope.cost(without).total.macs
+    assert more == graph.ops[0].outputs[0].numel * 27, "the gradient of the first convolution's input"
+
+
 def test_backward_operators_belong_to_the_modules_whose_forward_made_them():
     graph = cnnscope.trace(weighted(cnnscope.build("resnet18")), (2, 3, 64, 64), train=True, optimizer="sgd")
     forward = [op for op in graph if op.kind == "convolution"]
@@ -200,6 +213,7 @@ class Integers(nn.Module):
         ({"optimizer": lambda params: 3}, "made a int, which is no torch.optim.Optimizer"),
         ({"optimizer": lambda: None}, "raised TypeError"),
         ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(3))])}, "shape (3,) that is not the model's"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS.step() runs the model itself"),
         ({"zero_grad": "sometimes"}, "'sometimes' is no place in a step; one of before-forward"),
         ({"step": "last"}, "one of steady, first"),
         ({"accumulate": 0}, "accumulate=0"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..arguments import arguments_of, named_tensors
+from ..arguments import arguments_of, changed, named_tensors, tensors_in
 from ..errors import UnmeasurableModel
 from ..records import Settings
 from ..standins import Originals
@@ -168,7 +168,7 @@ def _arguments(
     """What goes in, on the device; tensors with data keep them."""
     originals = Originals(model)
     arguments = arguments_of(model, input, kwargs, originals)
-    tensors = [each for each in pytree.tree_leaves((input, dict(kwargs))) if isinstance(each, torch.Tensor)]
+    tensors = tensors_in((input, dict(kwargs)))
     given = {id(originals.memo[id(each)]): each for each in tensors if not each.is_meta and id(each) in originals.memo}
     kind = _TYPES.get(settings.dtype)
     zeros = []
@@ -179,9 +179,10 @@ def _arguments(
             zeros.append(tuple(bare.shape))
         made = _random(bare, settings.device) if data is None else data.detach().clone().to(settings.device)
         made = made.to(kind) if kind is not None and made.is_floating_point() else made
-        return made.to(memory_format=torch.channels_last) if settings.channels_last and made.dim() == 4 else made
+        made = made.to(memory_format=torch.channels_last) if settings.channels_last and made.dim() == 4 else made
+        return made.requires_grad_(bare.requires_grad)
 
-    result: Arguments = pytree.tree_map_only(torch.Tensor, filled, arguments)
+    result: Arguments = changed(arguments, filled)
     if zeros:
         notes.append(f"inputs that are not floating point are zeros: {', '.join(map(str, zeros))}")
     return result
