@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
 import sys
+import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,7 +30,7 @@ def surroundings_kept(
     """
     with (
         random_state_kept(),
-        _class_containers_kept(classes),
+        _classes_kept(classes),
         _deeper_recursion(),
         _layers_taken_apart(),
         _eager(),
@@ -56,22 +58,86 @@ def random_state_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _class_containers_kept(classes: Iterable[type[nn.Module]]) -> Iterator[None]:
-    """Put back dicts, lists and sets that hang on the classes of modules: a cache filled with meta tensors would break
-    the next real run."""
-    kept: list[tuple[Any, Any]] = []
-    seen: set[type] = set()
-    for cls in classes:
-        for base in cls.__mro__:
-            if base not in seen and not base.__module__.startswith(("torch.", "builtins")):
-                seen.add(base)
-                kept.extend((value, value.copy()) for value in vars(base).values() if type(value) in (dict, list, set))
+def _classes_kept(classes: Iterable[type[nn.Module]]) -> Iterator[None]:
+    """Put back what hangs on the classes of modules, and what the files that define them hold in global names.
+
+    A mask that a forward makes once and keeps there is a meta tensor now, and would break the next real run. Of global
+    names only such tensors go: a library may have other reasons to remember that it ran.
+    """
+    bases = {base: None for cls in classes for base in cls.__mro__ if not base.__module__.startswith(_NOT_OURS)}
+    files = {base.__module__: sys.modules.get(base.__module__) for base in bases}
+    attributes = [(base, dict(vars(base))) for base in bases]
+    names = [(vars(file), dict(vars(file))) for file in files.values() if file is not None]
+    ours: _Containers = {}
+    theirs: _Containers = {}
+    for _, before in attributes:
+        _find_containers([value for name, value in before.items() if not _is_pythons(name)], ours)
+    for _, before in names:
+        _find_containers([value for name, value in before.items() if not _is_pythons(name)], theirs)
     try:
         yield
     finally:
-        for value, before in kept:
-            value.clear()
-            value.extend(before) if isinstance(value, list) else value.update(before)
+        for base, before in attributes:
+            for name in [name for name in {**before, **vars(base)} if not _is_pythons(name)]:
+                if name not in before:
+                    type.__delattr__(base, name)
+                elif vars(base).get(name, _NOTHING) is not before[name]:
+                    type.__setattr__(base, name, before[name])
+        for namespace, before in names:
+            for name in [name for name, value in namespace.items() if _has_no_data(value)]:
+                if name not in before:
+                    del namespace[name]
+                else:
+                    namespace[name] = before[name]
+        for number, (container, items) in {**theirs, **ours}.items():
+            if _differ(container, items) and (number in ours or any(map(_has_no_data, _items(container)))):
+                container.clear()
+                container.extend(items) if isinstance(container, list) else container.update(items)
+
+
+_NOT_OURS = ("torch.", "builtins", "typing", "abc")
+_NOTHING = object()
+_MANY = 10_000
+_Containers = dict[int, tuple[Any, Any]]  # by id: a dict, list or set, and a copy of it
+
+
+def _is_pythons(name: str) -> bool:
+    return name.startswith("__") or name == "_abc_impl"
+
+
+def _has_no_data(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_meta
+
+
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _differ(container: Any, before: Any) -> bool:
+    if isinstance(container, set):
+        return bool(container != before)
+    same = len(container) == len(before) and all(map(operator.is_, _items(container), _items(before)))
+    return not same or (isinstance(container, dict) and list(container) != list(before))
+
+
+def _find_containers(values: Iterable[Any], found: _Containers) -> None:
+    """Dicts, lists and sets among values, inside of each other, and in what functions hold from call to call."""
+    for value in values:
+        kind = type(value)
+        if kind in (dict, list, set) and id(value) not in found:
+            found[id(value)] = value, value.copy()
+            if len(value) <= _MANY:
+                _find_containers(_items(value), found)
+        elif kind is tuple:
+            _find_containers(value, found)
+        elif kind in (staticmethod, classmethod):
+            _find_containers([value.__func__], found)
+        elif kind is types.FunctionType:
+            held = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            for cell in value.__closure__ or ():
+                with contextlib.suppress(ValueError):  # nothing in it yet
+                    held.append(cell.cell_contents)
+            _find_containers([each for each in held if type(each) in (dict, list, set)], found)
 
 
 @contextlib.contextmanager

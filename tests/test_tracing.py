@@ -532,6 +532,42 @@ def test_a_meta_model_its_classes_and_its_containers_are_left_as_found():
     assert Caching.cache == {} and model.state["n"] == 0 and model.state["out"] == []
 
 
+masks: dict = {}
+last_mask = None
+
+
+def remembered(x, memo={}):  # noqa: B006
+    return memo.setdefault("mask", torch.ones(3, device=x.device))
+
+
+@pytest.mark.parametrize("place", ["meta", "cpu"])
+def test_what_a_forward_remembers_outside_of_the_model_is_forgotten(place):
+    class Remembers(nn.Module):
+        mask = None
+        calls = 0
+        table: ClassVar[dict] = {"inner": {}}
+
+        def forward(self, x, memo={}):  # noqa: B006
+            global last_mask
+            cls = type(self)
+            cls.calls += 1
+            cls.last = x
+            if cls.mask is None:
+                cls.mask = torch.ones(3, device=x.device)
+            found = [held.setdefault("mask", x.new_ones(3)) for held in (self.table["inner"], memo, masks)]
+            last_mask = x.new_ones(3)
+            return x * cls.mask * sum(found) * last_mask * remembered(x)
+
+    masks.clear()
+    model = Remembers()
+    cnnscope.trace(model, (2, 3), device_trace=place)
+    assert (Remembers.mask, Remembers.calls, Remembers.table) == (None, 0, {"inner": {}})
+    assert not hasattr(Remembers, "last") and Remembers.forward.__defaults__ == ({},)
+    if place == "meta":  # numbers break nothing
+        assert masks == {} and last_mask is None and remembered.__defaults__ == ({},)
+    assert model(torch.ones(2, 3)).device.type == "cpu"
+
+
 def test_weights_reached_around_the_module_tree_stay_untouched():
     outside = nn.Linear(4, 4)
 
