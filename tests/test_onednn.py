@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import cpu_truth
 import pytest
@@ -251,6 +252,63 @@ def test_every_operator_of_a_training_step(optimizer: str):
 
     graph = cnnscope.trace(model, (2, 3, 64, 64), train=True, optimizer=optimizer, step="first", loss=summed)
     assert compared(graph, cpu_truth.operators(step)) == []
+
+
+class Resized(NamedTuple):
+    kind: str
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+
+
+PICTURES = [((1, 1), (20, 20)), ((8, 9), (13, 15)), ((64, 64), (64, 64)), ((64, 64), (65, 64)), ((90, 90), (180, 40))]
+RESIZED = [
+    Resized(kind, (2, channels, *before), after)
+    for kind in ("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d")
+    for channels in (1, 3, 4, 16)
+    for before, after in PICTURES
+]
+RESIZED += [Resized(f"{kind}1d", (2, 5, 40), (90,)) for kind in ("upsample_nearest", "upsample_linear")]
+
+
+@pytest.mark.parametrize("threads", [1, THREADS])
+@pytest.mark.parametrize("last", [False, True])
+def test_pictures_of_another_size(last: bool, threads: int):
+    torch.set_num_threads(threads)
+    try:
+        for kind, shape, size in RESIZED:
+            x = torch.zeros(shape)
+            if last and len(size) == 2:
+                x = x.contiguous(memory_format=torch.channels_last)
+            more = () if "nearest" in kind else (False,)
+            true, result = held(lambda: getattr(torch.ops.aten, kind)(x, size, *more))  # noqa: B023
+            op = recorded(kind, {"self": x}, result)
+            found = extra(op, CPU._replace(threads=threads))
+            assert found is not None and found.bytes == true, (op, found, true)
+    finally:
+        torch.set_num_threads(THREADS)
+
+
+def test_a_transposed_convolution_of_volumes():
+    x, w, b = torch.zeros(1, 16, 5, 6, 7), torch.zeros(16, 8, 2, 2, 2), torch.zeros(8)
+    arguments = ((2, 2, 2), (0, 0, 0), (1, 1, 1), True, (0, 0, 0), 1)
+    true, result = held(lambda: torch.ops.aten.convolution.default(x, w, b, *arguments))
+    op = recorded("convolution", given_of(x, w, b), result, **dict(zip(NAMES, arguments, strict=True)))
+    found = extra(op, CPU._replace(threads=1))
+    assert found is not None and found.bytes >= true, (found, true)
+
+
+def test_what_a_script_calls_is_a_convolution_and_one_of_another_type_is_bounded():
+    model = nn.Sequential(nn.Conv2d(3, 16, 7, 2, 3), nn.ReLU()).eval()
+    x = torch.zeros(2, 3, 60, 60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(model, x)
+    found = [cnnscope.memory(cnnscope.trace(each, x), "cpu").total for each in (model, traced)]
+    assert found[0].peak_allocated == found[1].peak_allocated and not found[1].missing
+    for dtype in (torch.float16, torch.bfloat16):
+        total = cnnscope.memory(cnnscope.trace(model.to(dtype), x.to(dtype)), "cpu").total
+        assert total.missing == ("convolution",)
+        assert cpu_truth.inference_peak(model, x.to(dtype)) <= total.upper_bound
 
 
 # -- whole networks ---------------------------------------------------------------------------------------------------

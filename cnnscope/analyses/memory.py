@@ -16,7 +16,7 @@ from .assumptions import assumptions
 from .kernels import Cpu
 from .liveness import Timeline, events, timeline
 from .overheads import described, overheads
-from .scratch import OnCpu, on_cpu
+from .scratch import OnCpu, bound, on_cpu
 
 
 def _kind(title: str) -> Any:
@@ -202,13 +202,9 @@ def _numbers(graph: ModelGraph) -> int:
 
 
 def _on_cpu(total: PeakMemory, found: OnCpu) -> PeakMemory:
-    """What kernels hold while they run is part of the peak; a kernel without a rule is bounded by two copies of all."""
+    """What kernels hold while they run is part of the peak; one without a rule is bounded."""
     line, ops = found.line, found.line.graph.ops
-    unknown = [
-        live + 2 * sum(value.bytes for value in (*op.inputs, *op.outputs))
-        for op, live, held in zip(ops, line.total, found.extras, strict=True)
-        if held is None
-    ]
+    unknown = [live + bound(op) for op, live, held in zip(ops, line.total, found.extras, strict=True) if held is None]
     return dataclasses.replace(
         total,
         peak_allocated=found.peak,

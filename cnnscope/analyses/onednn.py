@@ -106,6 +106,12 @@ def _last_forward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
 # -- PyTorch's own ----------------------------------------------------------------------------------------------------
 
 
+def unfolded(op: Op) -> int:
+    """Bytes of the inputs of all windows of a convolution of whatever type."""
+    c = convolution(op)
+    return max(ITEM, ITEM_BYTES[op.inputs[0].dtype]) * c.batch * c.inputs * math.prod(c.kernel) * math.prod(c.result)
+
+
 def _unfolded(op: Op, c: Convolution, item: int) -> Extra | None:
     """PyTorch's own convolution: the whole batch unfolded, or one image where it is dilated or transposed."""
     own = not op.attrs["transposed"] and not c.dilated
@@ -116,5 +122,7 @@ def _unfolded(op: Op, c: Convolution, item: int) -> Extra | None:
         columns = 0 if c.pointwise and not c.strided else columns * c.batch
     elif op.kind == "convolution_backward" and op.attrs["output_mask"][2]:
         columns += item * c.outputs
+    elif op.attrs["transposed"] and len(c.kernel) == 3:
+        columns += item * math.prod(c.source)  # ones, by which the bias is spread
     last = any(channels_last(value) for value in op.inputs)
     return Extra(columns + copied_bytes(op, ("input", "weight", "grad_output"), last), True, "unfolded")

@@ -14,22 +14,31 @@ from functools import cached_property
 
 from ..graph import ITEM_BYTES, ModelGraph, Op, Value
 from .kernels import Cpu, Extra
-from .layouts import channels_last, contiguous
+from .layouts import contiguous
 from .liveness import Timeline
-from .onednn import beyond
+from .onednn import beyond, unfolded
 
 Rule = Callable[[Op, Cpu], int]
 
+_CONVOLUTIONS = ("convolution", "_convolution", "convolution_backward")
 _NUMBER = 8  # a Python number as a tensor, in double or int64
 _SMALL_PICTURE = 128  # rows and columns
+
+
+def bound(op: Op) -> int:
+    """At most what an operator without a rule holds: two copies of all, and what a convolution unfolds."""
+    columns = 0
+    if op.kind in _CONVOLUTIONS and len(op.inputs) > 1:
+        columns = unfolded(op._replace(kind=op.kind.removeprefix("_")))
+    return 2 * sum(value.bytes for value in (*op.inputs, *op.outputs)) + columns
 
 
 def extra(op: Op, cpu: Cpu) -> Extra | None:
     """Bytes that ``op`` holds on a CPU beside operands and results, at its own peak; None where no rule knows."""
     if op.view:
         return Extra(0, True, "view")
-    if op.kind in ("convolution", "convolution_backward"):
-        return beyond(op, cpu)
+    if op.kind in _CONVOLUTIONS:
+        return beyond(op._replace(kind=op.kind.removeprefix("_")), cpu)  # what scripts call, with more arguments
     base = op.kind.rstrip("_") if op.in_place else op.kind
     rule = RULES.get(base)
     if rule is not None:
@@ -79,16 +88,28 @@ def _layer_norm_backward(op: Op, cpu: Cpu) -> int:
     return sums + _copied(op, "grad_out", "input") if value is not None else sums
 
 
-def _bilinear(op: Op, cpu: Cpu) -> int:
-    """Two indices (int64) and two weights for each row and column; small pictures go through channels last."""
-    value, result = op.inputs[0], op.outputs[0]
-    size = result.shape[-2:]
-    pixel = math.prod(value.shape[-2:]) == 1
-    if channels_last(value):
-        return sum(size) * 2 * (8 + ITEM_BYTES[value.dtype])
-    if sum(size) <= _SMALL_PICTURE or (pixel and value.shape[1] > 3):
-        return result.bytes + (0 if pixel else value.bytes)
-    return sum(size) * 2 * (8 + ITEM_BYTES[value.dtype])
+def _resampled(taps: int) -> Rule:
+    """An index (int64) and a weight for each of so many neighbours of a row, column or plane."""
+
+    def rule(op: Op, cpu: Cpu) -> int:
+        dims = len(op.inputs[0].shape) - 2
+        return sum(op.outputs[0].shape[-dims:]) * taps * (8 + ITEM_BYTES[op.inputs[0].dtype])
+
+    return rule
+
+
+def _interpolated(taps: int) -> Rule:
+    """Small pictures, and those with channels last, go through a kernel that wants channels last: it copies others."""
+
+    def rule(op: Op, cpu: Cpu) -> int:
+        value, result = op.inputs[0], op.outputs[0]
+        lies_last, channels = contiguous(value, last=True), value.shape[1]
+        small = sum(result.shape[-2:]) <= _SMALL_PICTURE or (taps == 2 and cpu.threads == 1 and channels == 3)
+        if not small and not (lies_last and channels > 3):
+            return _resampled(taps)(op, cpu)
+        return sum(each.bytes for each in (value, result) if not contiguous(each, last=True))
+
+    return rule
 
 
 def _matrices(op: Op, cpu: Cpu) -> int:
@@ -113,7 +134,13 @@ RULES: Mapping[str, Rule] = {
     "native_batch_norm_backward": _batch_norm_backward,
     "native_layer_norm": lambda op, cpu: _copied(op, "input"),
     "native_layer_norm_backward": _layer_norm_backward,
-    "upsample_bilinear2d": _bilinear,
+    "upsample_nearest1d": _resampled(1),
+    "_upsample_nearest_exact1d": _resampled(1),
+    "upsample_linear1d": _resampled(2),
+    "upsample_nearest2d": _interpolated(1),
+    "_upsample_nearest_exact2d": _interpolated(1),
+    "upsample_bilinear2d": _interpolated(2),
+    "upsample_bicubic2d": _resampled(4),
     "upsample_bilinear2d_backward": lambda op, cpu: _copied(op, "grad_output"),
     "max_pool2d_with_indices_backward": lambda op, cpu: _copied(op, "grad_output"),
     "_softmax": lambda op, cpu: _copied(op, "self"),
@@ -136,8 +163,7 @@ _NOTHING = frozenset(
     hardswish hardswish_backward hardtanh_backward index index_put index_select lift_fresh linalg_vector_norm
     log_sigmoid_forward max_pool2d_with_indices native_dropout native_dropout_backward new_empty new_empty_strided
     new_zeros nll_loss_backward nll_loss_forward ones ones_like rand randn resize scalar_tensor scatter
-    select_backward set slice_backward stack sum upsample_nearest2d upsample_nearest2d_backward zero zeros
-    zeros_like
+    select_backward set slice_backward stack sum upsample_nearest2d_backward zero zeros zeros_like
     """.split()  # noqa: SIM905
 )  # fmt: skip
 
