@@ -162,6 +162,23 @@ def test_a_write_through_a_view_is_on_the_path() -> None:
     assert depths(Function(written, layer=nn.Linear(4, 4)), (2, 4)).total.depth == 2
 
 
+def test_an_output_that_is_filled_piece_by_piece_is_as_deep_as_its_deepest_piece() -> None:
+    class Filled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = x.new_zeros(3, 4)
+            out[0] = self.two(self.one(x[0]))
+            out[1:] = self.one(x[1:])
+            return out
+
+    found = depths(Filled(), (3, 4))
+    assert found.total.depth == found.total.longest == 2 and not found.notes
+    assert [row.on_path for row in found.values()] == [True, True, False]
+
+
 def test_an_operator_that_nobody_knows_is_one_layer_and_is_named() -> None:
     x, w, y = (Value(name, (4, 4), "float32", i) for i, name in enumerate(("x", "w", "y")))
     op = Op("lstm", "lstm", (x, w), (y,), ("w",), {}, "", "forward", ("input", "params"))

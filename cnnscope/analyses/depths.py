@@ -110,6 +110,7 @@ def paths(graph: ModelGraph) -> tuple[dict[str, Reach], list[Op], list[int]]:
     stretched: set[str] = set()  # values that an expand made larger
     written: dict[str, Reach] = {}  # by operator
     places: dict[int, Reach] = dict.fromkeys(inputs, start)  # by storage, for values that no operator returned
+    filled: dict[int, Reach] = {}  # by storage, what in-place operators wrote into it
     layers: list[Op] = []
     previous: list[int] = []
     for op in graph.ops:
@@ -129,9 +130,19 @@ def paths(graph: ModelGraph) -> tuple[dict[str, Reach], list[Op], list[int]]:
         written[op.name] = end
         for value in op.outputs:
             reach[value.name] = places[value.storage] = end
+            if op.in_place:
+                filled[value.storage] = _both(filled.get(value.storage, end), end)
         if op.kind == "expand" and op.inputs[0].numel < op.outputs[0].numel:
             stretched.add(op.outputs[0].name)
+    for value in graph.outputs:  # one that was filled through views of it: no operator returned it so
+        if value.storage in filled:
+            reach[value.name] = _both(reach.get(value.name, start), filled[value.storage])
     return reach, layers, previous
+
+
+def _both(one: Reach, other: Reach) -> Reach:
+    deeper = max(one, other, key=lambda reach: reach.depth)
+    return deeper._replace(longest=max(one.longest, other.longest))
 
 
 def _alias(value: Value, places: dict[int, Reach]) -> Reach | None:
