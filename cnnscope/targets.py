@@ -228,9 +228,34 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and the like look their module up, also later
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, ImportError) and "no known parent package" in str(error):
+            return _of_package(path.resolve(), error)
         raise
+    return module
+
+
+def _of_package(path: Path, error: ImportError) -> ModuleType:
+    """The module of a file with relative imports, in the package that its folder is, or that of the folders above."""
+    top = path.parent
+    while _is_file(top.parent / "__init__.py"):
+        top = top.parent
+    name = ".".join((top.name, *path.relative_to(top).with_suffix("").parts))
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise error
+    sys.path.insert(0, str(top.parent))
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name and name.startswith(missing.name):  # another package has taken the name
+            raise error from None
+        raise
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(top.parent))
+    if not module.__file__ or not os.path.samefile(module.__file__, path):
+        raise error
     return module
 
 

@@ -77,6 +77,32 @@ def test_a_class_a_function_or_a_model_in_a_file(nets, what, width):
     assert sys.path == path and "nets" not in sys.modules
 
 
+@pytest.mark.parametrize("init", [True, False])
+@pytest.mark.parametrize("place, dots", [("net.py", "."), ("deep/net.py", "..")])
+def test_a_file_with_relative_imports_belongs_to_the_package_of_its_folder(tmp_path, place, dots, init):
+    package = tmp_path / "cnnscope_made_up"
+    (package / "deep").mkdir(parents=True)
+    for folder in (package, package / "deep") if init or dots == ".." else ():
+        (folder / "__init__.py").touch()
+    (package / "sizes.py").write_text("WIDTH = 5")
+    (package / place).write_text(NETS.replace("from sibling", f"from {dots}sizes"))
+    path = list(sys.path)
+    try:
+        assert targets.load(f"{package / place}:Net").model.fc.out_features == 5
+        assert sys.path == path
+    finally:
+        for name in [name for name in sys.modules if name.startswith("cnnscope_made_up")]:
+            del sys.modules[name]
+
+
+def test_relative_imports_without_a_package_are_refused(tmp_path):
+    folder = tmp_path / "no-name"
+    folder.mkdir()
+    (folder / "net.py").write_text("from .sizes import WIDTH")
+    with pytest.raises(UnusableTarget, match="attempted relative import with no known parent package"):
+        targets.load(f"{folder / 'net.py'}:Net")
+
+
 def test_a_module_in_the_current_folder(nets, monkeypatch):
     package = nets.parent / "package_of_nets"
     package.mkdir()
