@@ -114,6 +114,7 @@ class _Planning:
         self.kernels: dict[str, list[str]] = {}
         self.folds: dict[str, str] = {}
         self.readers = _readers(graph)
+        self._used = {value.storage for op in graph for value in op.inputs} | {value.storage for value in graph.outputs}
         self.unread = frozenset(op.name for op in graph if self._reserves_for_nothing(op))
         self._hidden = _written_unseen(graph)
         self._computing = _computing_readers(graph)
@@ -210,7 +211,7 @@ class _Planning:
 
     def _reserves_for_nothing(self, op: Op) -> bool:
         untouched = not op.view and not op.in_place and rule(op) is op_rules.untouched
-        return untouched and not any(self.readers.get(value.name) for value in op.outputs)
+        return untouched and self._used.isdisjoint([value.storage for value in op.outputs])
 
 
 def elementwise(op: Op) -> bool:

@@ -254,3 +254,11 @@ def test_a_training_step_is_not_fused():
 def test_fusing_twice_changes_nothing():
     once = fusing.fused(cnnscope.trace(cnnscope.build("resnet18"), (1, 3, 64, 64)))
     assert fusing.size(fusing.fused(once)) == fusing.size(once)
+
+
+def test_a_layer_made_in_the_forward_keeps_the_memory_that_it_was_made_in():
+    graph = cnnscope.trace(calls(lambda _, x: nn.Linear(4, 4)(x).relu()), (2, 4))
+    assert graph.ops[0].kind == "empty" and not any(v.name == "empty" for op in graph for v in op.inputs), "an alias"
+    fused = fusing.fused(graph)
+    assert [op.kind for op in fused if not op.view] == ["empty", "empty", "uniform_", "uniform_", "addmm"]
+    assert cnnscope.cost(fused).total.macs == 32
