@@ -133,6 +133,22 @@ def _shuffled(x: Meta, groups: int) -> Results:
     return [like(x, x.shape)] if len(x.shape) > 2 and x.shape[1] % groups == 0 else None
 
 
+def _pixels(shape_of: Any) -> Any:
+    """Pixels out of channels or back, channels innermost where they were."""
+
+    def rule(x: Meta, factor: int) -> Results:
+        if len(x.shape) != 4 or 0 in x.shape or factor < 1:
+            return None
+        n, c, h, w = x.shape
+        shape = shape_of(n, c, h, w, factor)
+        if math.prod(shape) != math.prod(x.shape):
+            return None
+        last = _regular(x).stride != contiguous(x.shape)
+        return [Meta(shape, channels_last(shape) if last else contiguous(shape), x.dtype)]
+
+    return rule
+
+
 def _row_major(grad: Meta, x: Meta, *_: Any) -> Results:
     """A gradient that lies in rows, however both inputs lie."""
     same = grad.shape == x.shape and grad.dtype == x.dtype
@@ -218,6 +234,8 @@ _ON_CPU: dict[Any, Any] = {
     _aten.im2col.default: _windows,
     _aten.col2im.default: _from_windows,
     _aten.channel_shuffle.default: _shuffled,
+    _aten.pixel_shuffle.default: _pixels(lambda n, c, h, w, by: (n, c // by**2, h * by, w * by)),
+    _aten.pixel_unshuffle.default: _pixels(lambda n, c, h, w, by: (n, c * by**2, h // by, w // by)),
     _aten._adaptive_avg_pool2d.default: _adaptive,
     _aten._adaptive_avg_pool3d.default: _adaptive,
     _aten.replication_pad2d.default: _padded,

@@ -17,6 +17,7 @@ from torch import nn
 
 import cnnscope
 from cnnscope.errors import UntraceableModel, UnusableInput
+from cnnscope.layouts import contiguous
 
 
 def calls(function):
@@ -644,6 +645,53 @@ def test_an_undecidable_branch_is_refused_with_the_layer_the_shapes_and_a_way_ou
     assert caught.value.layer == "gate" and "gate" in message and "values of a tensor" in message
     assert len(message.splitlines()) <= 3
     assert "first.addmm" in caught.value.graph, "what ran before is kept"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, half, at: x.index_add(0, at, half),
+        lambda x, half, at: x.clone().index_add_(0, at, half),
+        lambda x, half, at: x.index_copy(0, at, half),
+        lambda x, half, at: x.index_put((at,), half),
+        lambda x, half, at: x.clone().__setitem__(at, half),
+        lambda x, half, at: torch.complex(half, half),
+        lambda x, half, at: torch.polar(x, half),
+        lambda x, half, at: F.layer_norm(x, (4,), half[0], half[0]),
+        lambda x, half, at: F.batch_norm(x, half[0], half[0], half[0], half[0]),
+        lambda x, half, at: F.group_norm(x, 2, half[0], half[0]),
+        lambda x, half, at: F.grid_sample(x[None, None], half.view(1, 3, 2, 2), align_corners=False),
+        lambda x, half, at: F.cross_entropy(x, at.int()),
+        lambda x, half, at: F.binary_cross_entropy(x, half),
+        lambda x, half, at: torch.cdist(x, half),
+        lambda x, half, at: x.index_select(0, at[None]),
+        lambda x, half, at: torch.multinomial(x, 5),
+    ],
+)
+def test_what_a_real_kernel_refuses_is_refused(function):
+    given = torch.full((3, 4), 0.5), torch.full((3, 4), 0.5, dtype=torch.bfloat16), torch.arange(3)
+    with pytest.raises((RuntimeError, IndexError)):
+        function(*given)
+    with pytest.raises(UntraceableModel):
+        cnnscope.trace(calls(function), given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_of_halves_take_parameters_in_float32(dtype):
+    x = torch.ones(2, 4, 3, dtype=dtype)
+    for norm in (nn.BatchNorm1d(4), nn.GroupNorm(2, 4), nn.LayerNorm(3)):
+        assert norm.eval()(x).dtype == dtype and cnnscope.trace(norm, (x,)).outputs[0].dtype == str(dtype)[6:]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8])
+@pytest.mark.parametrize("last", [False, True])
+def test_pixels_lie_as_they_did(channels, last):
+    x = torch.ones(2, 4 * channels, 6, 8)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    for function in (lambda x: F.pixel_shuffle(x, 2), lambda x: F.pixel_unshuffle(x, 2)):
+        value = cnnscope.trace(calls(function), (x,)).outputs[0]
+        real = function(x)
+        assert (value.shape, value.strides or contiguous(value.shape)) == (real.shape, real.stride())
 
 
 def test_wrong_channels_lead_with_the_models_own_exception():
