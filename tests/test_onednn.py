@@ -288,6 +288,31 @@ def test_pictures_of_another_size(last: bool, threads: int):
         torch.set_num_threads(THREADS)
 
 
+SEQUENCES = [(6, 8, 8, 4), (50, 70, 16, 2), (200, 100, 16, 4), (512, 512, 64, 4), (800, 600, 32, 4), (1000, 40, 8, 4)]
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("length", "other", "width", "heads"), SEQUENCES)
+def test_attention(length: int, other: int, width: int, heads: int, dtype: torch.dtype, rows_first: bool):
+    def made(size: int, count: int) -> torch.Tensor:
+        if rows_first:
+            return torch.zeros(2, size, count, width, dtype=dtype).transpose(1, 2)
+        return torch.zeros(2, count, size, width, dtype=dtype)
+
+    q, k, v = made(length, 4), made(other, heads), made(other, heads)
+    kind = "_scaled_dot_product_flash_attention_for_cpu"
+    true, (out, sums) = held(lambda: getattr(torch.ops.aten, kind)(q, k, v))
+    given = {"query": q, "key": k, "value": v}
+    check(recorded(kind, given, (out, sums)), true)
+    for grad in (torch.zeros_like(out), torch.zeros(out.shape, dtype=dtype)):
+        inputs = {"grad_out": grad, **given, "out": out, "logsumexp": sums}
+        backward = getattr(torch.ops.aten, f"{kind}_backward")
+        true, grads = held(lambda: backward(*inputs.values(), 0.0, False))  # noqa: B023
+        check(recorded(f"{kind}_backward", inputs, grads), true)
+    assert extra(recorded(kind, {role: each.half() for role, each in given.items()}, (out, sums)), CPU) is None
+
+
 def test_a_transposed_convolution_of_volumes():
     x, w, b = torch.zeros(1, 16, 5, 6, 7), torch.zeros(16, 8, 2, 2, 2), torch.zeros(8)
     arguments = ((2, 2, 2), (0, 0, 0), (1, 1, 1), True, (0, 0, 0), 1)

@@ -18,7 +18,7 @@ from .layouts import contiguous
 from .liveness import Timeline
 from .onednn import beyond, unfolded
 
-Rule = Callable[[Op, Cpu], int]
+Rule = Callable[[Op, Cpu], int | None]
 
 _CONVOLUTIONS = ("convolution", "_convolution", "convolution_backward")
 _NUMBER = 8  # a Python number as a tensor, in double or int64
@@ -42,7 +42,8 @@ def extra(op: Op, cpu: Cpu) -> Extra | None:
     base = op.kind.rstrip("_") if op.in_place else op.kind
     rule = RULES.get(base)
     if rule is not None:
-        return Extra(rule(op, cpu), True, "ATen")
+        found = rule(op, cpu)
+        return None if found is None else Extra(found, True, "ATen")
     if op.pointwise or base in _NOTHING or base.startswith("_foreach_"):
         return Extra(_numbers(op, cpu), True, "ATen")
     return None
@@ -88,7 +89,37 @@ def _layer_norm_backward(op: Op, cpu: Cpu) -> int:
     return sums + _copied(op, "grad_out", "input") if value is not None else sums
 
 
-def _resampled(taps: int) -> Rule:
+def _attention(op: Op, cpu: Cpu) -> int | None:
+    """Each thread holds a block of scores, its largest numbers and sums by row, and the rows of the result."""
+    query, key, value = op.inputs[:3]
+    if query.dtype not in ("float32", "float64"):  # halves are packed, too
+        return None
+    rows, columns = _block(query, key)
+    return cpu.threads * ITEM_BYTES[query.dtype] * rows * (columns + 2 + value.shape[-1])
+
+
+def _attention_backward(op: Op, cpu: Cpu) -> int | None:
+    """Scores and their gradients in a block, a sum for each row, and the gradient as [batch, rows, heads, width]."""
+    gradient, query, key = op.inputs[:3]
+    if query.dtype not in ("float32", "float64"):
+        return None
+    rows, columns = _block(query, key)
+    (n, heads, length, width), strides = gradient.shape, gradient.strides
+    rows_first = gradient._replace(
+        shape=(n, length, heads, width), strides=strides and (strides[0], strides[2], strides[1], strides[3])
+    )
+    lies = contiguous(rows_first) if strides else heads == 1 or length == 1
+    item = ITEM_BYTES[query.dtype]
+    return cpu.threads * item * 2 * rows * columns + item * rows + (0 if lies else gradient.bytes)
+
+
+def _block(query: Value, key: Value) -> tuple[int, int]:
+    """Rows and columns of the scores that a thread computes at once."""
+    length = query.shape[-2]
+    return min(length, 256 if length >= 768 else 64 if length >= 192 else 32), min(key.shape[-2], 512)
+
+
+def _resampled(taps: int) -> Callable[[Op, Cpu], int]:
     """An index (int64) and a weight for each of so many neighbours of a row, column or plane."""
 
     def rule(op: Op, cpu: Cpu) -> int:
@@ -134,6 +165,8 @@ RULES: Mapping[str, Rule] = {
     "native_batch_norm_backward": _batch_norm_backward,
     "native_layer_norm": lambda op, cpu: _copied(op, "input"),
     "native_layer_norm_backward": _layer_norm_backward,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
     "upsample_nearest1d": _resampled(1),
     "_upsample_nearest_exact1d": _resampled(1),
     "upsample_linear1d": _resampled(2),
