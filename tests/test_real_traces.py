@@ -207,6 +207,25 @@ def test_compiled_kernels_of_torchvision_by_hand(graph, macs, flops):
     assert (row.macs, row.flops, bool(row.missing)) == (macs, flops, macs is None)
 
 
+@pytest.mark.skipif("fbgemm" not in torch.backends.quantized.supported_engines, reason="no kernels for such layers")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_layers_whose_weights_are_no_tensors_are_named_and_not_counted():
+    from torch.ao import quantization
+
+    model = nn.Sequential(quantization.QuantStub(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4)).eval()
+    model.qconfig = quantization.get_default_qconfig("fbgemm")
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        prepared = quantization.prepare(model)
+        prepared(torch.ones(1, 3, 8, 8))
+        graph = cnnscope.trace(quantization.convert(prepared), (1, 3, 8, 8), device_trace="cpu")
+    finally:
+        torch.backends.quantized.engine = before
+    found = cnnscope.cost(graph)
+    assert {"conv2d", "linear"} <= found.missing.keys() and found.total.macs == 0
+
+
 def test_a_detector_has_the_figures_that_torchvision_prints():
     name = "ssdlite320_mobilenet_v3_large"
     target = load(f"torchvision:{name}", "cpu")

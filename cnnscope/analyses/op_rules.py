@@ -187,8 +187,13 @@ def product(macs: int, extra: int = 0) -> Cost:
     return Cost(macs=macs, flops=2 * macs + extra)
 
 
-def convolution(op: Op) -> Cost:
-    """Every result (transposed: every input) meets one kernel of its group; a bias adds once to each result."""
+def convolution(op: Op) -> Cost | None:
+    """Every result (transposed: every input) meets one kernel of its group; a bias adds once to each result.
+
+    A quantized one has its weight packed in an object that is no tensor.
+    """
+    if len(op.inputs) < 2:
+        return None
     weight: Shape = op.inputs[1].shape
     transposed = op.attrs.get("transposed", False)
     grid = op.inputs[0] if transposed else op.outputs[0]
@@ -207,7 +212,9 @@ def added_product(op: Op) -> Cost:
     return product(left.numel * (right[-1] if len(right) > 1 else 1), (1 + factors) * op.outputs[0].numel)
 
 
-def linear(op: Op) -> Cost:
+def linear(op: Op) -> Cost | None:
+    if len(op.inputs) < 2:
+        return None
     return product(op.outputs[0].numel * op.inputs[1].shape[-1], op.outputs[0].numel if op.input("bias") else 0)
 
 
