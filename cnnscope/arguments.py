@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
+from .doubles import on_meta, with_data
 from .errors import UnusableInput
-from .standins import Originals, on_meta, with_data
+from .standins import Originals
 
 _ATOMS = (int, float, complex, bool, str, bytes, type(None), type, torch.dtype, torch.device)
 

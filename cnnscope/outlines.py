@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import itemgetter
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 ATOMS = frozenset(
     (
-        *(int, float, bool, str, bytes, complex, type(None), type, FunctionType, BuiltinFunctionType),
+        *(int, float, bool, str, bytes, complex, type(None), type, ModuleType, BuiltinFunctionType),
         *(torch.dtype, torch.device, torch.Size),
     )
 )
@@ -27,17 +28,19 @@ _LIMIT = 10_000
 class Outline(NamedTuple):
     """How a module is copied, and what its layer is called with beside its input.
 
-    special: ``compiled``, ``script`` or ``itself`` where it is not copied attribute by attribute. containers: names of
-    attributes with their types, mostly empty; tuples, others: names of those to look into and to copy.
+    special: ``compiled``, ``script`` or ``itself`` where it is not copied attribute by attribute. hooks: names of the
+    containers that every module has, with their types, mostly empty; tuples, others: names of attributes to look into
+    and to copy; slots: names of those outside of ``__dict__``.
     tensors: those of ``_parameters`` and ``_buffers`` that there are. plain: a layer of torch.nn as torch wrote it.
     size: how many attributes there are; values: those that nn.Module does not give to every module, and ``training``,
     out of a module's ``__dict__``.
     """
 
     special: str
-    containers: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    hooks: tuple[tuple[str, Callable[[], Any]], ...] = ()
     tuples: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
     tensors: tuple[str, ...] = ()
     plain: bool = False
     size: int = 0
@@ -70,15 +73,16 @@ def _outlined(cls: type[nn.Module], attributes: dict[str, Any]) -> Outline:
     if special:
         return Outline(special)
     kinds = {name: type(value) for name, value in attributes.items() if name not in _COPIED_APART}
-    containers = tuple((name, kind) for name, kind in kinds.items() if kind in CONTAINERS)
+    hooks = tuple((name, kind) for name, kind in kinds.items() if kind in CONTAINERS and name in _OF_EVERY_MODULE)
     tuples = tuple(name for name, kind in kinds.items() if kind is tuple)
-    copied = ATOMS | CONTAINERS | {tuple}
+    at_once = {*tuples, *[name for name, _ in hooks]}
     own = [name for name in attributes if name not in _OF_EVERY_MODULE] or ["training"]
     return Outline(
         "",
-        containers,
+        hooks,
         tuples,
-        tuple(name for name, kind in kinds.items() if kind not in copied),
+        tuple(name for name, kind in kinds.items() if kind not in ATOMS and name not in at_once),
+        tuple(copyreg._slotnames(cls)),  # type: ignore[attr-defined]
         tuple(name for name in ("_parameters", "_buffers") if name in attributes),
         cls.__module__.startswith("torch.nn.modules.") and "forward" not in attributes,
         len(attributes),

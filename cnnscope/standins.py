@@ -6,24 +6,26 @@ written. What the copy's forward stores on itself (caches, counters) stays on th
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import warnings
+import weakref
 from collections.abc import Callable
+from operator import is_
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn.parameter import is_lazy
 
 from .deferring import Deferred, Tensors
-from .errors import UnusableInput
+from .doubles import is_ordinary, on_meta, with_data
 from .outlines import ATOMS, CONTAINERS, Outline, outline_of
 
 Memo = dict[int, Any]
-
-_META = torch.device("meta")
-_STRIDED = torch.strided
 
 
 class Originals:
@@ -60,7 +62,12 @@ class Originals:
     def late_doubles(self, tensors: Tensors) -> dict[str, torch.Tensor | None]:
         """The copies of tensors in the middle of a run, which nothing that listens to the run is to see."""
         made: dict[str, torch.Tensor | None] = {}
-        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.inference_mode(False):
+        with (
+            temporarily_clear_interpreter_stack() if _in_transform() else contextlib.nullcontext(),
+            torch._C.DisableTorchFunction(),
+            torch._C._DisableTorchDispatch(),
+            torch.inference_mode(False),
+        ):
             for name, tensor in tensors.items():
                 if tensor is None:
                     made[name] = None
@@ -97,6 +104,11 @@ class Originals:
                 self._register(item)
 
 
+def _in_transform() -> bool:
+    """Whether what runs is inside of vmap, grad and the like, which wrap each tensor that is made."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def stand_in(model: nn.Module, device: str = "meta", deferring: bool = False) -> tuple[nn.Module, Originals]:
     """The weightless copy of ``model``, or one with its numbers on the CPU, and what it was copied from.
 
@@ -123,43 +135,6 @@ def _walk(path: str, module: nn.Module, found: dict[int, tuple[str, nn.Module]])
             _walk(f"{path}.{name}" if path else name, child, found)
 
 
-def on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same class, shape, strides and dtype without data."""
-    if not _is_ordinary(tensor):
-        if is_lazy(tensor):
-            lazy: Any = type(tensor)
-            return lazy(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
-        if tensor.layout is not _STRIDED or tensor.is_quantized:
-            return tensor.detach().to("meta")
-    return _like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META))
-
-
-def with_data(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same class and with the same numbers in memory of its own on the CPU.
-
-    Raises:
-        UnusableInput: it is on the meta device.
-    """
-    if is_lazy(tensor):
-        lazy: Any = type(tensor)
-        return lazy(requires_grad=tensor.requires_grad, device="cpu", dtype=tensor.dtype)
-    if tensor.is_meta:
-        raise UnusableInput(
-            f"a tensor of shape {tuple(tensor.shape)} in the model is on the meta device and has no numbers\n"
-            "make the model on the CPU to trace it there"
-        )
-    return _like(tensor, tensor.detach().to("cpu", copy=True))
-
-
-def _like(tensor: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
-    if type(tensor) is not torch.Tensor and isinstance(tensor, nn.Parameter):  # the first is asked much faster
-        bare = torch.Tensor._make_subclass(type(tensor), bare, tensor.requires_grad)
-        if tensor.__dict__:
-            bare.__dict__.update(tensor.__dict__)
-        return bare
-    return bare.requires_grad_(tensor.requires_grad and tensor.is_leaf)
-
-
 def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     """Copy a module tree; ``copy.deepcopy`` alone would do the same at ten times the cost."""
     memo = originals.memo
@@ -175,7 +150,7 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
     object.__setattr__(twin, "__dict__", attributes)
     memo[id(module)] = twin
     originals.outlines[id(twin)] = outline
-    for name, kind in outline.containers:
+    for name, kind in outline.hooks:
         attributes[name] = _copied(attributes[name], originals) if attributes[name] else kind()
     for name in outline.tuples:
         if not ATOMS.issuperset(map(type, attributes[name])):
@@ -186,9 +161,14 @@ def _clone(module: nn.Module, originals: Originals) -> nn.Module:
         attributes[name] = _tensors(attributes[name], originals, outline.plain)
     children = attributes.get("_modules")
     if children is not None:
-        attributes["_modules"] = {key: child and _clone(child, originals) for key, child in children.items()}
+        attributes["_modules"] = {
+            key: None if child is None else _clone(child, originals) for key, child in children.items()
+        }
     if "_compiled_call_impl" in attributes:
         attributes["_compiled_call_impl"] = None  # what torch.compile made of it is not what is traced
+    for name in outline.slots:
+        if hasattr(module, name):
+            object.__setattr__(twin, name, _copied(getattr(module, name), originals))
     return twin
 
 
@@ -196,16 +176,9 @@ def _tensors(given: dict[str, torch.Tensor | None], originals: Originals, plain:
     """The parameters or buffers of a copied module."""
     if not given:
         return {}
-    if plain and originals.deferring and all(map(_is_ordinary, given.values())):
+    if plain and originals.deferring and all(map(is_ordinary, given.values())):
         return Deferred(given, originals.late_doubles)
     return {name: None if tensor is None else originals.double(tensor) for name, tensor in given.items()}
-
-
-def _is_ordinary(tensor: torch.Tensor | None) -> bool:
-    """Whether all that a trace asks of a tensor can be asked of the original."""
-    kind = type(tensor)
-    plain = kind is nn.Parameter or kind is torch.Tensor
-    return tensor is None or (plain and tensor.layout is _STRIDED and not tensor.is_quantized)
 
 
 def _special(module: nn.Module, how: str, originals: Originals) -> nn.Module:
@@ -231,17 +204,79 @@ def _scripted(module: nn.Module, device: str) -> nn.Module:
         return torch.jit.load(stored, map_location=device)
 
 
+# -- attributes -------------------------------------------------------------------------------------------------------
+
+
 def _copied(value: Any, originals: Originals) -> Any:
-    if type(value) in CONTAINERS:
-        items = [*value, *value.values()] if isinstance(value, dict) else value
-        if ATOMS.issuperset(map(type, items)):
-            return value.copy()
+    """What hangs on a module, with copies in the place of all that is the model's, however deep it is held."""
+    kind, memo = type(value), originals.memo
+    if kind in ATOMS:
+        return value
+    if id(value) in memo:
+        return memo[id(value)]
+    if kind in CONTAINERS:
+        return _container(value, originals)
+    if kind is tuple:
+        items = tuple([_copied(item, originals) for item in value])
+        return value if all(map(is_, items, value)) else items
+    if isinstance(value, nn.Module):
+        return _clone(value, originals)
+    if isinstance(value, torch.Tensor):
+        return originals.double(value)
+    if kind is FunctionType:
+        return _rebound(value, originals)
+    if kind is MethodType:
+        return MethodType(_copied(value.__func__, originals), _copied(value.__self__, originals))
+    if kind is weakref.ref:
+        return weakref.ref(memo[id(value())]) if id(value()) in memo else value
     originals.register_all()
     try:
-        return copy.deepcopy(value, originals.memo)
-    except Exception:  # anything may refuse to be copied; of a container share only the item that does
-        if type(value) is dict:
-            return {key: _copied(item, originals) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(_copied(item, originals) for item in value)
+        return copy.deepcopy(value, memo)
+    except Exception:  # anything may refuse to be copied
         return value
+
+
+def _container(value: Any, originals: Originals) -> Any:
+    """A dict, list or set; what does not know how to be copied is shared, the rest is not."""
+    items = [*value, *value.values()] if isinstance(value, dict) else value
+    if ATOMS.issuperset(map(type, items)):
+        made = originals.memo[id(value)] = value.copy()
+        return made
+    made = originals.memo[id(value)] = type(value)()
+    if isinstance(value, dict):
+        made.update([(_copied(key, originals), _copied(item, originals)) for key, item in value.items()])
+    elif isinstance(value, list):
+        made.extend([_copied(item, originals) for item in value])
+    else:
+        made.update([_copied(item, originals) for item in value])
+    return made
+
+
+def _rebound(function: FunctionType, originals: Originals) -> FunctionType:
+    """A function whose closure and defaults hold the copies: a hook that collects, a lambda that calls a layer."""
+    cells = function.__closure__ or ()
+    held = [cell.cell_contents for cell in cells if _is_filled(cell)]
+    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
+    if ATOMS.issuperset(map(type, held)):
+        return function
+    code, names = function.__code__, function.__globals__
+    own = tuple([originals.memo.setdefault(id(cell), CellType()) for cell in cells])
+    made = originals.memo[id(function)] = FunctionType(code, names, function.__name__, None, own or None)
+    for cell, other in zip(cells, own, strict=True):
+        if _is_filled(cell) and not _is_filled(other):
+            other.cell_contents = _copied(cell.cell_contents, originals)
+    made.__defaults__ = function.__defaults__ and tuple([_copied(each, originals) for each in function.__defaults__])
+    made.__kwdefaults__ = function.__kwdefaults__ and {
+        name: _copied(each, originals) for name, each in function.__kwdefaults__.items()
+    }
+    made.__dict__.update({name: _copied(each, originals) for name, each in vars(function).items()})
+    made.__qualname__, made.__module__, made.__doc__ = function.__qualname__, function.__module__, function.__doc__
+    return made
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

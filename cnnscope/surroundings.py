@@ -71,12 +71,14 @@ def _classes_kept(classes: Iterable[type[nn.Module]]) -> Iterator[None]:
     ours: _Containers = {}
     theirs: _Containers = {}
     for _, before in attributes:
-        _find_containers([value for name, value in before.items() if not _is_pythons(name)], ours)
+        _find_containers(_of_program(before), ours)
     for _, before in names:
-        _find_containers([value for name, value in before.items() if not _is_pythons(name)], theirs)
+        _find_containers(_of_program(before), theirs)
     try:
         yield
     finally:
+        attributes = [(base, before) for base, before in attributes if _differ(vars(base), before)]
+        names = [(namespace, before) for namespace, before in names if _differ(namespace, before)]
         for base, before in attributes:
             for name in [name for name in {**before, **vars(base)} if not _is_pythons(name)]:
                 if name not in before:
@@ -98,6 +100,8 @@ def _classes_kept(classes: Iterable[type[nn.Module]]) -> Iterator[None]:
 _NOT_OURS = ("torch.", "builtins", "typing", "abc")
 _NOTHING = object()
 _MANY = 10_000
+_KINDS = frozenset((dict, list, set))
+_HOLDERS = _KINDS | {tuple, staticmethod, classmethod, types.FunctionType}
 _Containers = dict[int, tuple[Any, Any]]  # by id: a dict, list or set, and a copy of it
 
 
@@ -105,39 +109,44 @@ def _is_pythons(name: str) -> bool:
     return name.startswith("__") or name == "_abc_impl"
 
 
+def _of_program(names: dict[str, Any]) -> list[Any]:
+    """What may be or hold a container, among the values of these names, but for Python's own."""
+    return [value for name, value in names.items() if type(value) in _HOLDERS and not _is_pythons(name)]
+
+
 def _has_no_data(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_meta
 
 
 def _items(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
+    return container if isinstance(container, (list, set)) else container.values()
 
 
 def _differ(container: Any, before: Any) -> bool:
     if isinstance(container, set):
         return bool(container != before)
     same = len(container) == len(before) and all(map(operator.is_, _items(container), _items(before)))
-    return not same or (isinstance(container, dict) and list(container) != list(before))
+    return not same or (not isinstance(container, list) and list(container) != list(before))
 
 
 def _find_containers(values: Iterable[Any], found: _Containers) -> None:
     """Dicts, lists and sets among values, inside of each other, and in what functions hold from call to call."""
     for value in values:
         kind = type(value)
-        if kind in (dict, list, set) and id(value) not in found:
+        if kind in _KINDS and id(value) not in found:
             found[id(value)] = value, value.copy()
             if len(value) <= _MANY:
-                _find_containers(_items(value), found)
+                _find_containers([each for each in _items(value) if type(each) in _HOLDERS], found)
         elif kind is tuple:
             _find_containers(value, found)
         elif kind in (staticmethod, classmethod):
             _find_containers([value.__func__], found)
-        elif kind is types.FunctionType:
+        elif kind is types.FunctionType and (value.__defaults__ or value.__kwdefaults__ or value.__closure__):
             held = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
             for cell in value.__closure__ or ():
                 with contextlib.suppress(ValueError):  # nothing in it yet
                     held.append(cell.cell_contents)
-            _find_containers([each for each in held if type(each) in (dict, list, set)], found)
+            _find_containers([each for each in held if type(each) in _KINDS], found)
 
 
 @contextlib.contextmanager
