@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import itemgetter
@@ -82,12 +81,23 @@ def _outlined(cls: type[nn.Module], attributes: dict[str, Any]) -> Outline:
         hooks,
         tuples,
         tuple(name for name, kind in kinds.items() if kind not in ATOMS and name not in at_once),
-        tuple(copyreg._slotnames(cls)),  # type: ignore[attr-defined]
+        _slots(cls),
         tuple(name for name in ("_parameters", "_buffers") if name in attributes),
         cls.__module__.startswith("torch.nn.modules.") and "forward" not in attributes,
         len(attributes),
         itemgetter(*own, "training"),
     )
+
+
+def _slots(cls: type[nn.Module]) -> tuple[str, ...]:
+    """Attributes that a class keeps outside of ``__dict__``."""
+    found = []
+    for base in cls.__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            private = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return tuple([name for name in found if name not in ("__dict__", "__weakref__")])
 
 
 def _special(cls: type[nn.Module]) -> str:

@@ -131,7 +131,10 @@ class Recorder(Ledger, TorchDispatchMode):
         args, kwargs = self._without_data(args, kwargs, inputs)
         if function.writes and isinstance(args[0], torch.Tensor) and args[0].is_meta and inputs[0].real:
             self._lost.add(inputs[0].storage)
-        return self._ask_torch(func, signature_of(function, args, kwargs), args, kwargs, None, inputs)
+        signature = signature_of(function, args, kwargs)
+        if not all(known.real for known in inputs):
+            self._check(signature, inputs)  # torch looks itself where all have data
+        return self._ask_torch(func, signature, args, kwargs, None, inputs)
 
     def _add(self, value: Any, key: list[Any], inputs: list[Known]) -> bool:
         """Add an argument to the memo key and its tensors to the inputs; tell whether one of them has data."""

@@ -255,9 +255,8 @@ def _container(value: Any, originals: Originals) -> Any:
 def _rebound(function: FunctionType, originals: Originals) -> FunctionType:
     """A function whose closure and defaults hold the copies: a hook that collects, a lambda that calls a layer."""
     cells = function.__closure__ or ()
-    held = [cell.cell_contents for cell in cells if _is_filled(cell)]
-    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
-    if ATOMS.issuperset(map(type, held)):
+    held = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
+    if not cells and ATOMS.issuperset(map(type, held)):  # a number in a cell may be a counter
         return function
     code, names = function.__code__, function.__globals__
     own = tuple([originals.memo.setdefault(id(cell), CellType()) for cell in cells])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from .recording import Recorder
 from .replaying import Replays
 from .standins import Originals, named_modules, stand_in
 from .surroundings import surroundings_kept
-from .training import Step, check_trainable, optimizer_of, set_modes, training_run
+from .training import Step, check_trainable, check_unhooked, optimizer_of, set_modes, training_run
 
 
 def trace(
@@ -128,7 +129,12 @@ class _Job(NamedTuple):
         run = self.run
         classes = {type(module) for _, module in named_modules(self.model)}
         with surroundings_kept(classes, run.train, run.device):
-            twin, originals = stand_in(self.model, run.traced_on, run.traced_on == "meta" and not run.train)
+            try:
+                twin, originals = stand_in(self.model, run.traced_on, run.traced_on == "meta" and not run.train)
+            except CnnscopeError:
+                raise
+            except Exception as error:
+                raise _uncopied(error, self.model, run) from error
             try:
                 return self._run(twin, originals, input)
             finally:
@@ -147,6 +153,7 @@ class _Job(NamedTuple):
         if not run.train:
             return self._recorded(twin, originals, args, keywords, None)
         check_trainable(twin)
+        check_unhooked(self.model)
         optimizer = optimizer_of(self.optimizer, twin, originals.memo, run.foreach)
         step = Step(twin, args, keywords, optimizer, self.loss, run)
         graph = self._recorded(twin, originals, args, keywords, step)
@@ -187,10 +194,22 @@ class _Job(NamedTuple):
         return graph
 
 
+def _uncopied(error: Exception, model: nn.Module, run: Run) -> UntraceableModel:
+    """A module that says how it is copied has failed to be."""
+    what = f"while {type(model).__name__} was copied: the copy is what runs"
+    needs_data = run.traced_on == "meta" and bool(_DATA_NEEDED.search(str(error)))
+    way_out = _NUMBERS if needs_data else "see that copy.deepcopy(model) works, or trace the part without that module"
+    return UntraceableModel(f"{_first_line(error)}\n{what}\n{way_out}", needs_data=needs_data)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["(no message)"]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
 def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_op: str, phase: str) -> UntraceableModel:
     """The user's own exception first, then where and with which shapes, then what to do."""
     call = graph.calls[call_number]
-    lines = str(error).strip().splitlines() or ["(no message)"]
     where = f"in {call.module} ({call.type})" if call.module else f"in the {phase} of {call.type}"
     if failed_op:
         where += f": {failed_op}"
@@ -199,19 +218,16 @@ def _untraceable(error: Exception, graph: ModelGraph, call_number: int, failed_o
         reached = f"after {last.name} -> {', '.join(str(value.shape) for value in last.outputs)}"
     else:
         reached = f"with input {graph.input_text or 'nothing'}"
-    needs_data = graph.run.traced_on == "meta" and any(sign in str(error) for sign in _DATA_NEEDED)
-    message = f"{type(error).__name__}: {lines[0]}\n{where}, {reached}\n{_NUMBERS if needs_data else _way_out(error)}"
+    needs_data = graph.run.traced_on == "meta" and bool(_DATA_NEEDED.search(str(error)))
+    message = f"{_first_line(error)}\n{where}, {reached}\n{_NUMBERS if needs_data else _way_out(error)}"
     return UntraceableModel(message, graph=graph, layer=call.module, needs_data=needs_data)
 
 
-_DATA_NEEDED = (
-    "meta tensor",
-    "Meta tensors",
-    "data-dependent",
-    "_local_scalar_dense",
-    "nonzero",
-    "to numpy",
-    "Tensor.cpu()",
+# What kernels, and checks in programs, say of tensors on meta: a real run may do where they do not.
+_DATA_NEEDED = re.compile(
+    r"\bmeta\b|data-dependent|_local_scalar_dense|nonzero|to numpy|Tensor\.cpu\(\)|fake impl|unallocated storage"
+    r"|same device|Tensor\.__format__",
+    re.IGNORECASE,
 )
 _NUMBERS = (
     "the forward asks for the values of a tensor, which a trace does not have: trace it in a real run (--device-trace "

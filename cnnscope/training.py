@@ -118,6 +118,20 @@ def check_trainable(twin: nn.Module) -> None:
         )
 
 
+def check_unhooked(model: nn.Module) -> None:
+    """Raises UnusableInput when something hangs on the parameters that would not run on those of a copy."""
+    hooked = [name for name, param in model.named_parameters() if param._backward_hooks or _after_grad(param)]
+    if hooked:
+        raise UnusableInput(
+            f"{hooked[0]} has hooks of its own (register_hook, register_post_accumulate_grad_hook), which a trace of "
+            "a training step does not run: remove them, or trace inference"
+        )
+
+
+def _after_grad(param: torch.Tensor) -> Any:
+    return getattr(param, "_post_accumulate_grad_hooks", None)
+
+
 def set_modes(twin: nn.Module, train: bool) -> None:
     """Eval for inference. For training the modes as they are, unless the model as a whole is in eval mode."""
     if not train:

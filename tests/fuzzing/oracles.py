@@ -6,6 +6,7 @@ import copy
 import math
 import random
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def state(net: nn.Module) -> Any:
 
 
 def content(graph: ModelGraph) -> dict[str, str]:
-    lazily = ("positions", "producers", "dag", "types", "forward", "_by_name")
+    lazily = {"_by_name", *[name for name, each in vars(ModelGraph).items() if isinstance(each, cached_property)]}
     return {name: repr(each) for name, each in vars(graph).items() if name not in lazily}
 
 
