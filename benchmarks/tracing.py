@@ -4,10 +4,10 @@
     python benchmarks/tracing.py -o benchmarks/tracing.md
 
 Timed is what a user of each tool waits for after its import: for cnnscope the trace, the graph with its networkx form
-and the table of layers. "First" is the first call in a fresh process, "again" a later call in the same one; between
-two calls of one tool each other tool has its turn, so that a busy machine does not favour any. A later trace runs the
-model again, and where nothing was other than before gives the graph of before; "anew" is the time when cnnscope has
-let go of that and keeps only what it knows of layers.
+and the table of layers. "First" is the first call in a fresh process. "Again" are later calls in the same one, some in
+a row after one that is not counted; the tools take turns, round after round, so that a busy machine does not favour
+any. A later trace runs the model again, and where nothing was other than before gives the graph of before; "anew" is
+the time when cnnscope has let go of that and keeps only what it knows of layers.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from cnnscope.tracing import trace  # noqa: E402
 
 NETWORKS = ("vgg16", "resnet50", "resnet152", "densenet201")
 SHAPE = (1, 3, 224, 224)
+_IN_A_ROW = 3
 
 
 class Tool(NamedTuple):
@@ -137,7 +138,6 @@ def _model(network: str, device: str) -> nn.Module:
 
 def _seconds(tool: Tool, model: nn.Module, busy: bool) -> float:
     clock = time.process_time if busy else time.perf_counter
-    gc.collect()
     start = clock()
     tool.run(model)
     return clock() - start
@@ -146,11 +146,13 @@ def _seconds(tool: Tool, model: nn.Module, busy: bool) -> float:
 def _first(network: str, name: str, busy: bool) -> float:
     """The first call in this process."""
     _prepare(busy)
-    return _seconds(TOOLS[name], _model(network, TOOLS[name].device), busy)
+    model = _model(network, TOOLS[name].device)
+    gc.collect()
+    return _seconds(TOOLS[name], model, busy)
 
 
 def _again(network: str, rounds: int, busy: bool) -> tuple[int, dict[str, list[float]]]:
-    """Number of operators, and times of calls after the first, the tools in turn."""
+    """Number of operators, and times of calls after the first."""
     _prepare(busy)
     models = {device: _model(network, device) for device in {tool.device for tool in TOOLS.values()}}
     operators = 0
@@ -160,7 +162,9 @@ def _again(network: str, rounds: int, busy: bool) -> tuple[int, dict[str, list[f
     times: dict[str, list[float]] = {name: [] for name in TOOLS}
     for _ in range(rounds):
         for name, tool in TOOLS.items():
-            times[name].append(_seconds(tool, models[tool.device], busy))
+            gc.collect()
+            tool.run(models[tool.device])
+            times[name] += [_seconds(tool, models[tool.device], busy) for _ in range(_IN_A_ROW)]
     return operators, times
 
 
@@ -207,7 +211,8 @@ def report(timings: dict[str, Timing], first_rounds: int, rounds: int, busy: boo
         lines.append(f"- **Not on an idle machine** (load {load:.1f}): {slow}. Do not quote these figures.")
     lines += ["", f"## First call in a fresh process ({first_rounds} processes)", ""]
     lines += _grid({network: (timing.operators, timing.first) for network, timing in timings.items()})
-    lines += ["", f"## Later calls ({rounds} rounds; anew: cnnscope without the graph of the call before)", ""]
+    lines += ["", f"## Later calls ({rounds} rounds of {_IN_A_ROW} in a row)", ""]
+    lines += ["anew: cnnscope without the graph of the call before, which it gives again where nothing is other", ""]
     lines += _grid({network: (timing.operators, timing.again) for network, timing in timings.items()})
     lines += ["", "## Bars", "", *(line for _, line in _verdicts(timings))]
     return "\n".join(lines) + "\n"
