@@ -135,30 +135,36 @@ class Ledger:
         prefix = f"{path}." if path else ""
         for kind, tensors in (("param", module._parameters), ("buffer", module._buffers)):
             if type(tensors) is Deferred and tensors.waiting:
-                found += [t if t is None else self._wait(t, prefix + name, kind) for name, t in tensors.originals]
+                found += self._wait(tensors.originals, prefix, kind)
             elif tensors:
                 found += [t if t is None else self.give(t, prefix + name, kind) for name, t in tensors.items()]
         return found
 
-    def _wait(self, original: torch.Tensor, name: str, kind: str) -> Known:
-        """Declare a tensor of the model that has not been copied yet."""
-        address = id(original)
-        known = self._waiting.get(address)
-        if known is not None:
-            self.param_names[known.param].append(name)
-            return known
-        copied = self._doubles.get(address)
-        if copied is not None:
-            return self.give(copied, name, kind)
-        meta, value = meta_of(original), len(self.value_metas)
-        storage = self.memory.born_before(BYTES[meta], kind)
-        known = self._waiting[address] = Known(self.run, value, meta, storage, self._new_param(original, name), 1)
-        self.value_metas.append(meta)
-        self.value_storages.append(storage)
-        self.value_names[value] = name
-        if not original.is_meta:
-            self.data_of[storage] = original, METAS[meta]
-        return known
+    def _wait(self, tensors: list[tuple[str, torch.Tensor | None]], prefix: str, kind: str) -> list[Known | None]:
+        """Declare tensors of the model that have not been copied yet."""
+        run, waiting, doubles, metas = self.run, self._waiting, self._doubles, self.value_metas
+        found: list[Known | None] = []
+        for name, original in tensors:
+            address = id(original)
+            known = waiting.get(address)
+            if original is None:
+                pass
+            elif known is not None:
+                self.param_names[known.param].append(prefix + name)
+            elif address in doubles:
+                known = self.give(doubles[address], prefix + name, kind)
+            else:
+                meta, value = meta_of(original), len(metas)
+                storage = self.memory.born_before(BYTES[meta], kind)
+                param = self._new_param(original, prefix + name)
+                known = waiting[address] = Known(run, value, meta, storage, param, 1)
+                metas.append(meta)
+                self.value_storages.append(storage)
+                self.value_names[value] = prefix + name
+                if not original.is_meta:
+                    self.data_of[storage] = original, METAS[meta]
+            found.append(known)
+        return found
 
     def _new_param(self, tensor: torch.Tensor, name: str) -> int:
         """The number of a parameter or buffer whose first value comes next."""

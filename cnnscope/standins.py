@@ -121,6 +121,18 @@ def stand_in(model: nn.Module, device: str = "meta", deferring: bool = False) ->
     return _clone(model, originals), originals
 
 
+def classes_of(root: nn.Module) -> set[type[nn.Module]]:
+    """The classes of a module and of all below it."""
+    classes, seen, todo = set(), set(), [root]
+    while todo:
+        module = todo.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            classes.add(type(module))
+            todo.extend([child for child in module._modules.values() if child is not None])
+    return classes
+
+
 def named_modules(root: nn.Module) -> list[tuple[str, nn.Module]]:
     """What ``root.named_modules()`` gives, without a generator inside of a generator for each level."""
     found: dict[int, tuple[str, nn.Module]] = {}

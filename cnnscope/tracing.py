@@ -18,7 +18,7 @@ from .following import Calls, calls_followed
 from .graph import ModelGraph, Run
 from .recording import Recorder
 from .replaying import Replays
-from .standins import Originals, named_modules, stand_in
+from .standins import Originals, classes_of, named_modules, stand_in
 from .surroundings import surroundings_kept
 from .training import Step, check_trainable, check_unhooked, optimizer_of, set_modes, training_run
 
@@ -127,8 +127,7 @@ class _Job(NamedTuple):
 
     def traced(self, input: Any) -> ModelGraph:
         run = self.run
-        classes = {type(module) for _, module in named_modules(self.model)}
-        with surroundings_kept(classes, run.train, run.device):
+        with surroundings_kept(classes_of(self.model), run.train, run.device):
             try:
                 twin, originals = stand_in(self.model, run.traced_on, run.traced_on == "meta" and not run.train)
             except CnnscopeError:
@@ -142,32 +141,39 @@ class _Job(NamedTuple):
 
     def _run(self, twin: nn.Module, originals: Originals, input: Any) -> ModelGraph:
         run = self.run
-        set_modes(twin, run.train)
+        modules = named_modules(twin)
+        set_modes(twin, modules, run.train)
         args, keywords = arguments_of(twin, input, self.kwargs, originals)
         if originals.lazy:
             with torch.no_grad():
                 twin(*args, **keywords)  # lazy modules learn their shapes; what that runs is not the model
             originals.outlines.clear()
+            modules = named_modules(twin)
         convert(twin, run)
         args, keywords = converted_inputs((args, keywords), run)
         if not run.train:
-            return self._recorded(twin, originals, args, keywords, None)
+            return self._recorded(twin, modules, originals, args, keywords, None)
         check_trainable(twin)
         check_unhooked(self.model)
         optimizer = optimizer_of(self.optimizer, twin, originals.memo, run.foreach)
         step = Step(twin, args, keywords, optimizer, self.loss, run)
-        graph = self._recorded(twin, originals, args, keywords, step)
+        graph = self._recorded(twin, modules, originals, args, keywords, step)
         if run.step == "steady" and step.leaves_something():
-            graph = self._recorded(twin, originals, args, keywords, step)
+            graph = self._recorded(twin, modules, originals, args, keywords, step)
         return graph
 
     def _recorded(
-        self, twin: nn.Module, originals: Originals, args: Any, keywords: Any, step: Step | None
+        self,
+        twin: nn.Module,
+        modules: list[tuple[str, nn.Module]],
+        originals: Originals,
+        args: Any,
+        keywords: Any,
+        step: Step | None,
     ) -> ModelGraph:
         recorder = Recorder(originals, self.run.train, self.run.device)
         calls = Calls(recorder, twin)
         inputs = [recorder.give(tensor, path, "input").value for path, tensor in named_tensors(twin, args, keywords)]
-        modules = named_modules(twin)
         outputs: list[int] = []
         failure = None
         try:

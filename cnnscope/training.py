@@ -16,7 +16,6 @@ from .errors import UnusableInput
 from .following import Calls
 from .graph import Run
 from .recording import Recorder
-from .standins import named_modules
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda params: torch.optim.SGD(params, lr=0.01),
@@ -132,10 +131,10 @@ def _after_grad(param: torch.Tensor) -> Any:
     return getattr(param, "_post_accumulate_grad_hooks", None)
 
 
-def set_modes(twin: nn.Module, train: bool) -> None:
+def set_modes(twin: nn.Module, modules: list[tuple[str, nn.Module]], train: bool) -> None:
     """Eval for inference. For training the modes as they are, unless the model as a whole is in eval mode."""
     if not train:
-        for _, module in named_modules(twin):
+        for _, module in modules:
             module.__dict__["training"] = False
     elif not twin.training:
         twin.train()  # a model may keep parts of itself in eval mode by overriding this

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from ..arguments import arguments_of, changed, named_tensors, tensors_in
 from ..errors import UnmeasurableModel
 from ..records import Settings
-from ..standins import Originals
+from ..standins import Originals, named_modules
 from ..training import OPTIMIZERS, check_trainable, set_modes, summed
 
 _TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -119,7 +119,7 @@ def subject(
     if any(tensor.is_meta for tensor in (*ours.parameters(), *ours.buffers())):
         notes += _given_weights(ours, device)
     ours.to(device)
-    set_modes(ours, settings.train)
+    set_modes(ours, named_modules(ours), settings.train)
     for parameter in ours.parameters():
         parameter.grad = None
     kind = _TYPES.get(settings.dtype)
