@@ -153,6 +153,46 @@ def test_transposed_convolution(c: dict[str, Any], output_padding: tuple[int, in
     check(recorded("convolution", given_of(x, w, b), result, **dict(zip(NAMES, arguments, strict=True))), true)
 
 
+@st.composite
+def unusual(draw: st.DrawFn) -> dict[str, Any]:
+    """Convolutions that no network of the zoo has: other dimensions, small maps, transposed in groups and dilated."""
+    dims, transposed = draw(st.sampled_from([1, 2, 3])), draw(st.booleans())
+    groups = draw(st.sampled_from([1, 1, 2, 4]))
+    into, out = draw(st.sampled_from([(4, 8), (16, 16), (8, 32), (64, 32), (32, 48)]))
+    kernel, stride, dilation = (draw(st.sampled_from(each)) for each in ((1, 2, 3, 5), (1, 2), (1, 2)))
+    padding, batch = draw(st.sampled_from([0, 1, 2])), draw(st.sampled_from([1, 2]))
+    size = draw(st.sampled_from([4, 7] if dims == 3 else [4, 7, 12]))
+    extra = draw(st.sampled_from([0, 1])) if transposed and (stride > 1 or dilation > 1) else 0
+    reach = dilation * (kernel - 1) + 1
+    assume((size - 1) * stride - 2 * padding + reach + extra > 0 if transposed else size + 2 * padding >= reach)
+    return {
+        "x": (batch, into, *[size] * dims),
+        "w": (*((into, out // groups) if transposed else (out, into // groups)), *[kernel] * dims),
+        "bias": torch.zeros(out) if draw(st.booleans()) else None,
+        "arguments": (*[(each,) * dims for each in (stride, padding, dilation)], transposed, (extra,) * dims, groups),
+    }
+
+
+@settings(LAWS, max_examples=150)
+@given(unusual(), st.booleans())
+def test_bounds_of_unusual_convolutions(c: dict[str, Any], backward: bool):
+    x, w, b, arguments = torch.zeros(c["x"]), torch.zeros(c["w"]), c["bias"], c["arguments"]
+    convolution, gradient = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
+    attrs = dict(zip(NAMES, arguments, strict=True))
+    if backward:
+        grad, mask = torch.zeros_like(convolution(x, w, b, *arguments)), [True, True, b is not None]
+        sizes = None if b is None else [len(b)]
+        true, result = held(lambda: gradient(grad, x, w, sizes, *arguments, mask))
+        made = tuple(each for each in result if each is not None)
+        inputs = {"grad_output": grad, "input": x, "weight": w}
+        op = recorded("convolution_backward", inputs, made, **attrs, output_mask=tuple(mask))
+    else:
+        true, result = held(lambda: convolution(x, w, b, *arguments))
+        op = recorded("convolution", given_of(x, w, b), result, **attrs)
+    assume(extra(op, CPU) is not None)
+    check(op, true)
+
+
 @pytest.mark.parametrize("dims", [1, 3])
 @pytest.mark.parametrize("channels", [(3, 8), (16, 32), (24, 40)])
 @pytest.mark.parametrize("stride", [1, 2])

@@ -20,7 +20,7 @@ from .kernels import (
 from .layouts import copied_bytes, data_bytes, source_bytes, up, weight_bytes
 from .reductions import sharers
 
-_BARRIER = 8192  # where threads that add up wait for each other
+BARRIER = 8192  # where threads that add up wait for each other
 _PAGE = 4096
 
 
@@ -119,10 +119,10 @@ def scratch_of_weight(c: Convolution, kernel: Kernel, cpu: Cpu, bias: bool) -> i
         if cpu.lanes == 8 and kernel.name == "pointwise":
             copies += 1  # there the first thread has a copy too
         own = 0 if kernel.name == "pointwise" else ITEM * up(c.outputs, kernel.block)
-        scratch += copies * (weight_bytes(c, kernel) + own) + _BARRIER + SLACK
+        scratch += copies * (weight_bytes(c, kernel) + own) + BARRIER + SLACK
     blocks = -(-c.outputs // kernel.block)
     if bias and c.batch > 1 and (blocks < cpu.threads or (c.batch >= 16 and blocks % cpu.threads)):
-        scratch += _BARRIER + _PAGE + (min(cpu.threads, c.batch) - 1) * ITEM * kernel.block
+        scratch += BARRIER + _PAGE + (min(cpu.threads, c.batch) - 1) * ITEM * kernel.block
     if bias and c.outputs % kernel.block:
         scratch += sums + SLACK
     if reduces_stride(c):
@@ -145,7 +145,7 @@ def _transposed_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
     return Extra(data + 2 * weight + scratch + copied_bytes(op, ("grad_output", "input", "weight")), False, "oneDNN")
 
 
-def last_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
+def last_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra | None:
     """With channels last the data stay as they are; the weight and its gradient are copied into blocks and back."""
     data, _, bias = op.attrs["output_mask"]
     plain = data_bytes(c, c.inputs, c.source, 1) if data else 0
@@ -154,7 +154,9 @@ def last_backward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
     results = sum(value.bytes for value in op.outputs)
     waiting = copied_bytes(op, ("grad_output", "input", "weight"), last=True)
     depthwise = c.per_group == (1, 1) and c.groups > 1
-    exact = depthwise and _divided(c, cpu) and not c.dilated and not c.pointwise
+    if depthwise and min(c.source) < 4:
+        return None  # maps of a few points go to another kernel
+    exact = depthwise and not c.dilated
     return Extra(max(peak - results, 0) + waiting, exact, "oneDNN channels last")
 
 
@@ -168,11 +170,6 @@ def _last_of_data(c: Convolution, cpu: Cpu) -> int:
     return window * c.groups * up(into, 4 * cpu.lanes) * out + scratch
 
 
-def _divided(c: Convolution, cpu: Cpu) -> bool:
-    """The blocks of channels of a depthwise convolution go evenly to the threads; else these share rows as well."""
-    return -(-c.groups // cpu.lanes) % cpu.threads == 0
-
-
 def _last_of_weight(c: Convolution, cpu: Cpu, bias: bool) -> int:
     """The blocked gradient with scratch; or beside it the gradient in both orders."""
     into, out = c.per_group
@@ -181,13 +178,12 @@ def _last_of_weight(c: Convolution, cpu: Cpu, bias: bool) -> int:
     name = weight_gradient(c, cpu.lanes).name
     kernel = Kernel(name if name in ("depthwise", "pointwise") else "direct", cpu.lanes)
     blocked = weight_bytes(c, kernel)
-    scratch = scratch_of_weight(c, kernel, cpu, bias) if c.groups == 1 or kernel.name == "depthwise" else 0
+    if kernel.name == "depthwise":  # each thread has a gradient of its own
+        own = cpu.threads * (blocked + sums) + (2 if bias else 1) * SLACK
+        return max(own, blocked + 2 * plain + 2 * sums)
+    scratch = scratch_of_weight(c, kernel, cpu, bias) if c.groups == 1 else 0
     if reduces_stride(c):
         scratch += cpu.threads * ITEM * c.inputs * math.prod(c.result) + SLACK
-    elif kernel.name == "depthwise" and not _divided(c, cpu):
-        scratch += cpu.threads * (blocked + sums) + 2 * SLACK
     if bias and kernel.name == "direct" and out % cpu.lanes and c.groups > 1:
         scratch += ITEM * c.groups * up(out, cpu.lanes) + SLACK
-    # A depthwise kernel of one point is copied with its channels filled up.
-    orders = 2 * (blocked if c.pointwise and into == out == 1 and c.groups > 1 else plain)
-    return max(blocked + sums + scratch, blocked + orders + 2 * sums)
+    return max(blocked + sums + scratch, blocked + 2 * plain + 2 * sums)

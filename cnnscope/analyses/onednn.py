@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from ..graph import ITEM_BYTES, Op
-from .gradients import backward, last_backward, of_data, product_scratch
+from .gradients import BARRIER, backward, last_backward, of_data, product_scratch
 from .kernels import (
     ITEM,
     SLACK,
@@ -34,8 +34,20 @@ def beyond(op: Op, cpu: Cpu) -> Extra | None:
     values = [value for value in (op.input("input"), op.input("weight")) if value is not None]
     if op.attrs["groups"] < 1 or any(0 in value.shape for value in values) or len(values) != 2:
         return None
-    dtypes = {value.dtype for value in op.inputs}
-    c, transposed = convolution(op), op.attrs["transposed"]
+    c = convolution(op)
+    found = _of_kernel(op, c, cpu)
+    if found is None or {value.dtype for value in op.inputs} != {"float32"}:
+        return found
+    if _is_usual(op, c, cpu):
+        few = not found.exact and c.outputs < 8  # whose sums threads share in a way that is not known
+        return found._replace(bytes=found.bytes + BARRIER) if few else found
+    return Extra(max(found.bytes, _at_most(op, c, cpu)), False, found.kernel)
+
+
+def _of_kernel(op: Op, c: Convolution, cpu: Cpu) -> Extra | None:
+    """By the rules of the kernel that runs, as far as they are known."""
+    values = [value for value in (op.input("input"), op.input("weight")) if value is not None]
+    dtypes, transposed = {value.dtype for value in op.inputs}, op.attrs["transposed"]
     if dtypes == {"float32"} and by_onednn(c, cpu.threads, transposed, op.attrs["output_padding"]):
         last = any(channels_last(value) for value in values)
         if op.kind == "convolution":
@@ -91,6 +103,38 @@ def _transposed(op: Op, c: Convolution, cpu: Cpu, waiting: int) -> Extra:
     elif op.input("bias") is not None and kernel.block:
         held += data_bytes(c, c.inputs, c.source, kernel.block) + SLACK
     return Extra(max(held, after) - plain + waiting, exact, f"oneDNN transposed {kernel.name}")
+
+
+# -- what no rule is sure of ------------------------------------------------------------------------------------------
+
+
+def _is_usual(op: Op, c: Convolution, cpu: Cpu) -> bool:
+    """Whether the rules were found for convolutions like it, as networks have them."""
+    if op.kind == "convolution":
+        if op.attrs["transposed"]:
+            return len(c.kernel) == 2 and c.groups == 1 and not c.dilated
+        return c.groups == 1 or forward(c, cpu.lanes).name != "first"
+    if len(c.kernel) != 2 or op.attrs["transposed"]:
+        return False
+    wide = any(reach <= 2 * padding for reach, padding in zip(c.reach, c.padding, strict=True))
+    covered = any(size < reach for size, reach in zip(c.result, c.reach, strict=True))
+    grouped = c.groups > 1 and c.per_group != (1, 1)
+    covered = covered and (grouped or c.dilated or (any(c.padding) and max(c.reach) >= 5))
+    return not (wide or covered or (c.dilated and (c.strided or grouped)))
+
+
+def _at_most(op: Op, c: Convolution, cpu: Cpu) -> int:
+    """A bound for all of them: every copy in blocks of 16, and for each thread gradients of the weight and columns."""
+    into, out = (up(channels, 16) for channels in c.per_group)
+    window = math.prod(c.kernel)
+    data = c.batch * c.groups * (into * math.prod(c.source) + out * math.prod(c.result))
+    weight = c.groups * into * out * window
+    columns = c.inputs * window * math.prod(c.result)
+    held = ITEM * (2 * data + (2 * cpu.threads + 5) * weight + cpu.threads * columns) + cpu.threads * _OF_A_THREAD
+    return held + copied_bytes(op, ("input", "weight", "grad_output"))
+
+
+_OF_A_THREAD = 49_152  # what a kernel for matrix products keeps for each
 
 
 def _last_forward(op: Op, c: Convolution, cpu: Cpu) -> Extra:
