@@ -30,6 +30,13 @@ def refusal(kind: str, metas: list[Meta], attrs: Mapping[str, Any], writes_eleme
         return "index_select(): Index is supposed to be a vector"
     if kind == "multinomial" and not attrs.get("replacement") and attrs.get("num_samples", 1) > metas[0].shape[-1]:
         return "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+    if kind == "convolution" and not attrs.get("transposed") and len(metas[0].shape) == len(metas[1].shape) > 1:
+        given, weight, groups = metas[0].shape, metas[1].shape, attrs.get("groups", 1)
+        if given[1] != weight[1] * groups:
+            return (
+                f"Given groups={groups}, weight of size {list(weight)}, expected input{list(given)} to have "
+                f"{weight[1] * groups} channels, but got {given[1]} channels instead"
+            )
     if kind == "convolution" and attrs.get("transposed") and len(metas[0].shape) > 1:
         given, weight = metas[0].shape, metas[1].shape
         if given[1] != weight[0]:

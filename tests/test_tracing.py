@@ -752,3 +752,13 @@ def test_the_copy_goes_without_a_garbage_collection():
     finally:
         if collecting:
             gc.enable()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channels_that_do_not_fit_are_refused_in_the_words_of_a_real_run(groups):
+    model, shape = nn.Conv2d(4, 4, 3, groups=groups), (1, 6, 8, 8)
+    with pytest.raises(RuntimeError) as real:
+        model(torch.zeros(shape))
+    with pytest.raises(UntraceableModel) as traced:
+        cnnscope.trace(model, shape)
+    assert str(traced.value).splitlines()[0] == f"RuntimeError: {real.value}"
