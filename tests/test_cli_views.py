@@ -8,6 +8,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from test_cli_outputs import UNKNOWN
 
 from cnnscope.cli import main
 
@@ -28,29 +29,21 @@ TABLES = {
 LISTS = {"claims": ["lenet5"], "list": []}
 STARTS = {"md": ("**", "# ", "## "), "csv": ("name,", "architecture,"), "json": ("{",), "html": ("<style>",)}
 
-UNKNOWN = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.f = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return torch.linalg.svdvals(self.f(x))
-
+NETS = (
+    UNKNOWN
+    + """
 class Ends(nn.Module):
     def forward(self, x):
         raise SystemExit(3)
 """
+)
 
 
 @pytest.fixture
 def net(tmp_path):
     """The file of a model with an operator that no rule counts."""
     path = tmp_path / "net.py"
-    path.write_text(UNKNOWN)
+    path.write_text(NETS)
     return path
 
 
