@@ -110,15 +110,15 @@ def _transposed(op: Op, c: Convolution, cpu: Cpu, waiting: int) -> Extra:
 
 def _is_usual(op: Op, c: Convolution, cpu: Cpu) -> bool:
     """Whether the rules were found for convolutions like it, as networks have them."""
+    wide = any(reach <= 2 * padding for reach, padding in zip(c.reach, c.padding, strict=True))
     if op.kind == "convolution":
         if op.attrs["transposed"]:
-            return len(c.kernel) == 2 and c.groups == 1 and not c.dilated
+            return len(c.kernel) == 2 and c.groups == 1 and not c.dilated and not wide
         return c.groups == 1 or forward(c, cpu.lanes).name != "first"
     if len(c.kernel) != 2 or op.attrs["transposed"]:
         return False
-    wide = any(reach <= 2 * padding for reach, padding in zip(c.reach, c.padding, strict=True))
-    covered = any(size < reach for size, reach in zip(c.result, c.reach, strict=True))
     grouped = c.groups > 1 and c.per_group != (1, 1)
+    covered = any(size < reach for size, reach in zip(c.result, c.reach, strict=True))
     covered = covered and (grouped or c.dilated or (any(c.padding) and max(c.reach) >= 5))
     return not (wide or covered or (c.dilated and (c.strided or grouped)))
 
