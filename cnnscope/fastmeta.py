@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .layouts import Holding, Meta, contiguous, held, is_dense, iterated, like, suggests_channels_last
+from .layouts import Holding, Meta, bytes_of, contiguous, is_dense, iterated, like, suggests_channels_last
 
 _metas: dict[Meta, int] = {}
 METAS: list[Meta] = []
@@ -30,7 +30,7 @@ def intern(meta: Meta) -> int:
     if number is None:
         number = _metas[meta] = len(METAS)
         METAS.append(meta)
-        BYTES.append(held(meta)[1])
+        BYTES.append(bytes_of(meta))
     return number
 
 

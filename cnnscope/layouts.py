@@ -25,14 +25,12 @@ class Holding(NamedTuple):
     bytes: int
 
 
-def held(result: Meta | Holding) -> tuple[Meta, int]:
-    """A new tensor and the bytes of the memory behind it."""
-    if isinstance(result, Holding):
-        return result
-    if 0 in result.shape:
-        return result, 0
-    last = sum((size - 1) * stride for size, stride in zip(result.shape, result.stride, strict=True))
-    return result, (last + 1) * result.dtype.itemsize
+def bytes_of(meta: Meta) -> int:
+    """The memory that a new tensor takes."""
+    if 0 in meta.shape:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride, strict=True))
+    return (last + 1) * meta.dtype.itemsize
 
 
 _remembered = functools.lru_cache(maxsize=10_000)  # shapes come again and again, and the answers are small

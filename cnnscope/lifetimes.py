@@ -36,21 +36,19 @@ class Memory:
 
     def add(self, address: int, nbytes: int, kind: str, born: int) -> int:
         """Number a storage."""
-        number = self.at[address] = len(self.bytes)
-        self.bytes.append(nbytes)
-        self.kinds.append(kind)
-        self.born.append(born)
-        self.dies.append(None)
+        number = self.at[address] = self._number(nbytes, kind, born)
         return number
 
     def born_before(self, nbytes: int, kind: str) -> int:
         """Number a storage that is there before the run and has no address yet."""
-        number = len(self.bytes)
+        return self._number(nbytes, kind, -1)
+
+    def _number(self, nbytes: int, kind: str, born: int) -> int:
         self.bytes.append(nbytes)
         self.kinds.append(kind)
-        self.born.append(-1)
+        self.born.append(born)
         self.dies.append(None)
-        return number
+        return len(self.bytes) - 1
 
     def allocated(
         self, storage: torch.UntypedStorage, nbytes: int, kind: str = "activation", born: int | None = None
